@@ -1,1 +1,19 @@
-//! x
+//! What both sides of the mesh share: identity, configuration as it comes over xDS, and the decisions made on it.
+//!
+//! # Layout
+//!
+//! Pure values and decisions: [`canonical`], [`context`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
+//! [`subscription`]. Effects: [`ads`] (the configuration stream), [`mesh`] (the value a service holds).
+
+pub mod authz;
+pub mod balance;
+pub mod canonical;
+pub mod context;
+pub mod mesh;
+pub mod proto;
+pub mod resource;
+pub mod route;
+pub mod snapshot;
+pub mod trace;
+
+pub use mesh::Mesh;

@@ -1,0 +1,22 @@
+//! Which document, rule and line a piece of configuration came from (`filter_metadata["proxyless.mesh"]`).
+
+use std::sync::Arc;
+
+/// The key under which our facts stand in `filter_metadata`.
+pub const METADATA_KEY: &str = "proxyless.mesh";
+
+/// The version of our metadata; another one is read for what is known of it.
+pub const METADATA_VERSION: u32 = 1;
+
+/// Where a piece of configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Provenance {
+    /// `VirtualService/default/reviews`; absent for what the mesh made by itself.
+    pub document: Option<Arc<str>>,
+    /// `http[1]`.
+    pub rule: Option<Arc<str>>,
+    /// The rule's own name.
+    pub name: Option<Arc<str>>,
+    /// `reviews.yaml:14`.
+    pub at: Option<Arc<str>>,
+}

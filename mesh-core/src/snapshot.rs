@@ -1,0 +1,50 @@
+//! One immutable value that a request reads from first layer to last: every host closure and inbound listener as of now.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::balance::Endpoint;
+use crate::resource::{ClusterSpec, InboundListener, Provenance};
+use crate::route::RouteTable;
+
+/// All configuration of a process at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// By `HOST:PORT` as dialled.
+    pub hosts: HashMap<Arc<str>, HostState>,
+    /// By resource name (`inbound/IP:PORT`).
+    pub inbound: HashMap<Arc<str>, Arc<InboundListener>>,
+}
+
+/// What is known of a dialled host.
+#[derive(Debug, Clone)]
+pub enum HostState {
+    /// Its whole closure is here.
+    Ready(Arc<HostConfig>),
+    /// The control plane says that the mesh has no such host: passthrough, where allowed.
+    Absent,
+}
+
+/// A host closure: routes, clusters and endpoints that belong together.
+#[derive(Debug)]
+pub struct HostConfig {
+    /// The listener's name, as dialled.
+    pub name: Arc<str>,
+    /// The service's full name.
+    pub host: Arc<str>,
+    /// Where the route configuration came from.
+    pub provenance: Provenance,
+    /// The compiled rules; shared with the closure before where only endpoints changed.
+    pub routes: Arc<RouteTable>,
+    /// Addressed by `WeightedDestination::cluster_index`; `None`: known not to exist (503, flag NC).
+    pub clusters: Box<[Option<Arc<Cluster>>]>,
+}
+
+/// A cluster with its endpoints, rebuilt whole when one of them changes.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Configuration.
+    pub spec: Arc<ClusterSpec>,
+    /// Endpoints that may be picked and others, as configured.
+    pub endpoints: Box<[Endpoint]>,
+}
