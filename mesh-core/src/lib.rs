@@ -9,6 +9,7 @@ pub mod authz;
 pub mod balance;
 pub mod canonical;
 pub mod context;
+pub mod identity;
 pub mod mesh;
 pub mod proto;
 pub mod resource;

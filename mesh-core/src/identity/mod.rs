@@ -1,0 +1,29 @@
+//! Who we are, whom we trust, and how TLS proves both: SPIFFE IDs, X.509-SVIDs, trust bundles.
+//!
+//! ```text
+//!   spiffe_id ◄── leaf ◄── svid ──┐
+//!                  ▲              ├─► source ◄── tls (rustls configurations)
+//!   bundle ────────┼──────────────┘      ▲          │
+//!                  └── verifier ─────────┴──────────┘
+//! ```
+//! Everything but `source` and `tls` is pure; time is passed in.
+
+mod bundle;
+mod leaf;
+mod peer;
+mod refusal;
+mod source;
+mod spiffe_id;
+mod svid;
+mod tls;
+mod verifier;
+
+pub use bundle::{BundleError, RootFingerprint, TrustBundle};
+pub use leaf::{Leaf, LeafError};
+pub use peer::{peer_certificate, peer_identity};
+pub use refusal::PeerRefusal;
+pub use source::{Identity, IdentitySource};
+pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
+pub use svid::{Svid, SvidError};
+pub use tls::{ALPN_HTTP1, ALPN_HTTP2, client_config, provider, server_config};
+pub use verifier::{ClientCertificate, ExpectedPeer, PeerRole, verify_svid};
