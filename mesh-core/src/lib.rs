@@ -5,7 +5,6 @@
 //! Pure values and decisions: [`canonical`], [`context`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
 //! [`subscription`]. Effects: [`ads`] (the configuration stream), [`mesh`] (the value a service holds).
 
-mod ads;
 pub mod authz;
 pub mod balance;
 pub mod canonical;
