@@ -1,0 +1,3 @@
+//! The whole mesh under test, in one binary: real processes, real sockets, real files.
+
+mod store_kill;
