@@ -5,6 +5,7 @@
 //! Pure values and decisions: [`canonical`], [`context`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
 //! [`subscription`]. Effects: [`ads`] (the configuration stream), [`mesh`] (the value a service holds).
 
+mod ads;
 pub mod authz;
 pub mod balance;
 pub mod canonical;

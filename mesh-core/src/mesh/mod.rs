@@ -1,0 +1,161 @@
+//! The `Mesh` value: one per process as a rule, cheap to clone, two of them share nothing.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), mesh_core::mesh::StartError> {
+//! let mesh = mesh_core::Mesh::from_env().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! ```text
+//!   requests ──load──► View (snapshot, demand) ◄──publish── ads, on its own thread
+//!   listeners ─► registration table ─────────────────────► registrar, on the same thread
+//! ```
+
+mod builder;
+mod inbound;
+mod parts;
+mod registration;
+mod resolve;
+mod runtime;
+mod settings;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use builder::{MeshBuilder, StartError};
+pub use inbound::InboundSubscription;
+pub use parts::{Parts, Publisher};
+pub use registration::{Registration, RegistrationState, ServiceName, ServingPort};
+pub use resolve::ResolveError;
+pub use settings::{OutboundTrafficPolicy, Settings};
+
+use crate::ads::View;
+use crate::canonical::HostPort;
+use crate::identity::IdentitySource;
+use crate::snapshot::{HostState, Snapshot};
+use registration::RegistrationTable;
+use runtime::RuntimeStates;
+
+/// A process's membership in the mesh: identity, configuration, and all runtime state of its connections.
+///
+/// What runs in the background for it ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Mesh(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    membership: Membership,
+    view: Arc<View>,
+    identity: Option<Arc<IdentitySource>>,
+    settings: Settings,
+    registrations: Arc<RegistrationTable>,
+    runtime: RuntimeStates,
+}
+
+/// Whether there is a mesh at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// `MESH_JOIN=off`: clients call hosts as they are, servers serve plaintext and ask no policy.
+    Off,
+    /// In a mesh: what has no configuration yet is refused.
+    Joined,
+}
+
+impl Mesh {
+    /// Joins the mesh that `MESH_JOIN` or the file `MESH_JOIN_FILE` names; `MESH_JOIN=off` runs without one.
+    ///
+    /// # Errors
+    /// Says what is wrong and the next step, also where neither variable is set.
+    pub async fn from_env() -> Result<Mesh, StartError> {
+        MeshBuilder::from_env()?.start().await
+    }
+
+    /// Begins a mesh from a join string, as `mesh token create` prints it.
+    pub fn builder(join: impl Into<String>) -> MeshBuilder {
+        MeshBuilder::new(join)
+    }
+
+    /// No mesh: every host is outside it, and servers are plain.
+    pub fn off() -> Mesh {
+        let settings = Settings::default();
+        let view = Arc::new(View::new(Snapshot::default(), settings.hosts_max));
+        Mesh::new(Membership::Off, view, None, settings)
+    }
+
+    /// Whether there is a mesh at all.
+    pub fn membership(&self) -> Membership {
+        self.0.membership
+    }
+
+    /// The configuration as of now; a request loads it once.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.view.snapshot())
+    }
+
+    /// What is known of a dialled host, without waiting and without allocating; counts as a use of it.
+    pub fn host(&self, host: &HostPort) -> Option<HostState> {
+        if self.0.membership == Membership::Off {
+            return Some(HostState::Absent);
+        }
+        let state = self.0.view.snapshot().hosts.get(host.as_str()).cloned();
+        if state.is_some() {
+            self.0.view.demand.mark(host.as_str());
+        }
+        state
+    }
+
+    /// Subscribes to a host and waits (at most `wait`) until its closure is here or known absent.
+    ///
+    /// # Errors
+    /// Names what did not come.
+    pub async fn resolve(&self, host: &HostPort, wait: Duration) -> Result<HostState, ResolveError> {
+        match self.host(host) {
+            Some(state) => Ok(state),
+            None => resolve::resolve(&self.0.view, host, wait).await,
+        }
+    }
+
+    /// Who this process is and whom it trusts; `None` without a mesh.
+    pub fn identity(&self) -> Option<&Arc<IdentitySource>> {
+        self.0.identity.as_ref()
+    }
+
+    /// What this process decided for itself.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Makes a serving port known to the mesh while the returned value lives. Without a mesh nobody is told.
+    pub fn register(&self, port: ServingPort) -> Registration {
+        self.0.registrations.add(port)
+    }
+
+    /// Subscribes to the policy of a serving address, by its name `inbound/IP:PORT`.
+    pub fn inbound(&self, name: &str) -> InboundSubscription {
+        InboundSubscription::new(&self.0.view, name)
+    }
+
+    /// The one value of type `T` that belongs to this mesh, made by `make` at first use: pools, counters and whatever else
+    /// must survive configuration changes. Takes a lock; fetch it when a client is made, not per request.
+    pub fn runtime<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        self.0.runtime.of(make)
+    }
+
+    fn new(
+        membership: Membership,
+        view: Arc<View>,
+        identity: Option<Arc<IdentitySource>>,
+        settings: Settings,
+    ) -> Mesh {
+        let registrations = Arc::new(RegistrationTable::new());
+        Mesh(Arc::new(Inner {
+            membership,
+            view,
+            identity,
+            settings,
+            registrations,
+            runtime: RuntimeStates::default(),
+        }))
+    }
+}

@@ -1,0 +1,202 @@
+//! A port on which this process serves, made known to the mesh for as long as the value lives.
+//!
+//! All registrations of a process go to the control plane as one instance, whole each time, so that a restarted control
+//! plane needs no history.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use crate::proto::registry;
+
+/// A port that this process serves on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServingPort {
+    /// The service and its port, as callers name them; `None`: the one that the grant says, by the workload port where the
+    /// grant has several.
+    pub service: Option<ServiceName>,
+    /// The port that this process listens on.
+    pub workload_port: u16,
+    /// The address that callers dial.
+    pub advertised_address: IpAddr,
+}
+
+/// A service's name and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceName {
+    /// `reviews` or `reviews.default.svc.cluster.local`.
+    pub name: String,
+    /// The port that callers name.
+    pub port: u16,
+}
+
+/// How a registration fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrationState {
+    /// Not yet acknowledged.
+    Pending,
+    /// The control plane knows the port.
+    Registered,
+    /// The control plane refused it, for this reason; it is asked again at times.
+    Refused(Arc<str>),
+}
+
+/// Keeps a port registered; dropping it withdraws the port.
+#[derive(Debug)]
+pub struct Registration {
+    table: Arc<RegistrationTable>,
+    id: u64,
+}
+
+impl Registration {
+    /// Tells the mesh that the port takes no new calls, and keeps it known for those under way.
+    pub fn drain(&self) {
+        self.table.change(|ports| {
+            if let Some(entry) = ports.entries.iter_mut().find(|entry| entry.id == self.id) {
+                entry.draining = true;
+            }
+        });
+    }
+
+    /// How the registration fares now.
+    pub fn state(&self) -> RegistrationState {
+        self.table.state.borrow().clone()
+    }
+
+    /// Waits until the control plane knows this process's ports.
+    ///
+    /// # Errors
+    /// The control plane's reason, once it has refused.
+    pub async fn registered(&self) -> Result<(), Arc<str>> {
+        let mut state = self.table.state.subscribe();
+        let settled = state.wait_for(|state| *state != RegistrationState::Pending).await;
+        match settled.as_deref() {
+            Ok(RegistrationState::Refused(reason)) => Err(reason.clone()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.table.change(|ports| ports.entries.retain(|entry| entry.id != self.id));
+    }
+}
+
+/// What is registered, shared with the task that keeps it so.
+#[derive(Debug)]
+pub(super) struct RegistrationTable {
+    ports: Mutex<Ports>,
+    state: watch::Sender<RegistrationState>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Ports {
+    next_id: u64,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    port: ServingPort,
+    draining: bool,
+}
+
+/// What the instance looks like at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Registered {
+    pub(super) ports: Vec<registry::ServingPort>,
+    pub(super) draining: bool,
+}
+
+impl RegistrationTable {
+    pub(super) fn new() -> Self {
+        Self {
+            ports: Mutex::default(),
+            state: watch::Sender::new(RegistrationState::Pending),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn add(self: &Arc<Self>, port: ServingPort) -> Registration {
+        let id = self.change(|ports| {
+            ports.next_id += 1;
+            ports.entries.push(Entry { id: ports.next_id, port, draining: false });
+            ports.next_id
+        });
+        Registration { table: self.clone(), id }
+    }
+
+    /// The ports as they are to be registered. The wire knows draining for the whole instance only: while one port still
+    /// takes calls, one that drains is left out, which ends new calls just as well.
+    pub(super) fn registered(&self) -> Registered {
+        let ports = self.lock();
+        let draining = !ports.entries.is_empty() && ports.entries.iter().all(|entry| entry.draining);
+        let kept = ports.entries.iter().filter(|entry| draining || !entry.draining);
+        Registered { ports: kept.map(|entry| wire(&entry.port)).collect(), draining }
+    }
+
+    pub(super) fn set_state(&self, state: RegistrationState) {
+        self.state.send_replace(state);
+    }
+
+    /// Waits until a port comes, goes or drains; a change before the call counts.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Ports) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.set_state(RegistrationState::Pending);
+        self.changed.notify_one();
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wire(port: &ServingPort) -> registry::ServingPort {
+    registry::ServingPort {
+        service: port.service.as_ref().map(|service| service.name.clone()).unwrap_or_default(),
+        service_port: port.service.as_ref().map_or(0, |service| service.port.into()),
+        workload_port: port.workload_port.into(),
+        advertised_address: port.advertised_address.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(workload_port: u16) -> ServingPort {
+        ServingPort { service: None, workload_port, advertised_address: IpAddr::from([127, 0, 0, 1]) }
+    }
+
+    fn check(table: &RegistrationTable, ports: &[u32], draining: bool) {
+        let registered = table.registered();
+        let seen: Vec<u32> = registered.ports.iter().map(|port| port.workload_port).collect();
+        assert_eq!((seen.as_slice(), registered.draining), (ports, draining));
+    }
+
+    #[test]
+    fn an_instance_drains_when_its_last_port_drains() {
+        let table = Arc::new(RegistrationTable::new());
+        check(&table, &[], false);
+        let a = table.add(port(1));
+        let b = table.add(port(2));
+        check(&table, &[1, 2], false);
+        a.drain();
+        check(&table, &[2], false);
+        b.drain();
+        check(&table, &[1, 2], true);
+        drop(a);
+        check(&table, &[2], true);
+        drop(b);
+        check(&table, &[], false);
+    }
+}
