@@ -1,3 +1,4 @@
 //! The mesh's control plane: documents in, xDS and certificates out.
 
+pub mod admin;
 pub mod store;

@@ -1,0 +1,178 @@
+//! The calling side of the admin service: finds a control plane that answers, insists on its identity, shows our own.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use mesh_core::identity::{ExpectedPeer, IdentitySource, client_config};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+use super::proto::admin_client::AdminClient;
+use super::proto::{
+    ApplyRequest, ChangeResponse, CreateTokenRequest, CreateTokenResponse, DeleteRequest, ExplainRequest,
+    ListRequest, ListResponse, ListTokensRequest, RevokeTokenRequest, StatusRequest, Token,
+};
+use super::{Credential, CredentialError};
+
+/// Requests and answers: a set of documents at the store's own limit, and some room.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long one call may take; judging thousands of documents takes some.
+pub const CALL_SECONDS_MAX: u64 = 60;
+const CONNECT_SECONDS_MAX: u64 = 5;
+
+/// A connection to the admin service.
+#[derive(Clone, Debug)]
+pub struct Client {
+    calls: AdminClient<Channel>,
+}
+
+impl Client {
+    /// Connects to the first of the credential's addresses that answers.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] names every address and why it did not answer.
+    pub async fn connect(credential: &Credential) -> Result<Self, ClientError> {
+        let tls = client_config(&IdentitySource::new(credential.identity()?), ExpectedPeer::ControlPlane);
+        let mut failures = Vec::new();
+        for address in &credential.addresses {
+            match connect(address, tls.clone()).await {
+                Ok(channel) => {
+                    let calls = AdminClient::new(channel)
+                        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+                    return Ok(Self { calls });
+                }
+                Err(reason) => failures.push(format!("{address}: {reason}")),
+            }
+        }
+        Err(ClientError::Unreachable(failures.join("; ")))
+    }
+
+    /// Judges documents over what is stored, and stores all or none.
+    ///
+    /// # Errors
+    /// When the call itself fails; rejected documents are an answer.
+    pub async fn apply(&mut self, request: ApplyRequest) -> Result<ChangeResponse, ClientError> {
+        Ok(self.calls.apply(request).await?.into_inner())
+    }
+
+    /// Judges what would be left, and removes all or none.
+    ///
+    /// # Errors
+    /// When the call itself fails; a removal that breaks what is left is an answer.
+    pub async fn delete(&mut self, request: DeleteRequest) -> Result<ChangeResponse, ClientError> {
+        Ok(self.calls.delete(request).await?.into_inner())
+    }
+
+    /// The stored documents.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn list(&mut self, request: ListRequest) -> Result<ListResponse, ClientError> {
+        Ok(self.calls.list(request).await?.into_inner())
+    }
+
+    /// Makes a join token.
+    ///
+    /// # Errors
+    /// When the call fails or the grant is refused.
+    pub async fn create_token(
+        &mut self,
+        request: CreateTokenRequest,
+    ) -> Result<CreateTokenResponse, ClientError> {
+        Ok(self.calls.create_token(request).await?.into_inner())
+    }
+
+    /// The join tokens, without their secrets.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn list_tokens(&mut self) -> Result<Vec<Token>, ClientError> {
+        Ok(self.calls.list_tokens(ListTokensRequest {}).await?.into_inner().tokens)
+    }
+
+    /// Ends a join token; who has joined with it stays.
+    ///
+    /// # Errors
+    /// When the call fails or there is no such token.
+    pub async fn revoke_token(&mut self, id: &str) -> Result<(), ClientError> {
+        self.calls.revoke_token(RevokeTokenRequest { id: id.to_owned() }).await?;
+        Ok(())
+    }
+
+    /// Answers requests (one JSON object each) with decisions, in order.
+    ///
+    /// # Errors
+    /// When the call fails; a bad request is an answer.
+    pub async fn explain(&mut self, requests: Vec<String>) -> Result<Vec<String>, ClientError> {
+        Ok(self.calls.explain(ExplainRequest { requests }).await?.into_inner().decisions)
+    }
+
+    /// What the control plane knows of its mesh, as JSON.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn status(&mut self) -> Result<String, ClientError> {
+        Ok(self.calls.status(StatusRequest {}).await?.into_inner().json)
+    }
+}
+
+/// Why an administrator's call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// No address answers as the control plane of this mesh.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The control plane says no.
+    #[error("{}", .0.message())]
+    Refused(Status),
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            tonic::Code::Unavailable => Self::Unreachable(status.message().to_owned()),
+            _ => Self::Refused(status),
+        }
+    }
+}
+
+async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(|error| error.to_string())?;
+    let endpoint = endpoint
+        .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
+        .timeout(Duration::from_secs(CALL_SECONDS_MAX));
+    let dialled = address.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let (dialled, tls) = (dialled.clone(), tls.clone());
+        async move { dial(&dialled, tls).await.map(TokioIo::new) }
+    });
+    endpoint.connect_with_connector(connector).await.map_err(|error| innermost(&error))
+}
+
+async fn dial(address: &str, tls: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    // Identity is the SPIFFE ID; a name is sent only because TLS wants one.
+    let name = ServerName::try_from("control-plane").map_err(io::Error::other)?;
+    TlsConnector::from(tls).connect(name, stream).await
+}
+
+/// The cause that says something: tonic's own message is "transport error".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
