@@ -16,6 +16,7 @@ pub mod proto;
 pub mod resource;
 pub mod route;
 pub mod snapshot;
+pub mod subscription;
 pub mod trace;
 
 pub use mesh::Mesh;
