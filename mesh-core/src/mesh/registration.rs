@@ -18,8 +18,8 @@ pub struct ServingPort {
     pub service: Option<ServiceName>,
     /// The port that this process listens on.
     pub workload_port: u16,
-    /// The address that callers dial.
-    pub advertised_address: IpAddr,
+    /// The address that callers dial; `None`: the local address of the connection to the control plane.
+    pub advertised_address: Option<IpAddr>,
 }
 
 /// A service's name and port.
@@ -62,6 +62,15 @@ impl Registration {
     /// How the registration fares now.
     pub fn state(&self) -> RegistrationState {
         self.table.state.borrow().clone()
+    }
+
+    /// Withdraws the port, as dropping does, and waits until the control plane knows.
+    pub async fn withdraw(self) {
+        let table = Arc::clone(&self.table);
+        drop(self);
+        let mut state = table.state.subscribe();
+        // The table holds the sender, so this ends with an answer; a refusal is one as well.
+        let _ = state.wait_for(|state| *state != RegistrationState::Pending).await;
     }
 
     /// Waits until the control plane knows this process's ports.
@@ -165,7 +174,8 @@ fn wire(port: &ServingPort) -> registry::ServingPort {
         service: port.service.as_ref().map(|service| service.name.clone()).unwrap_or_default(),
         service_port: port.service.as_ref().map_or(0, |service| service.port.into()),
         workload_port: port.workload_port.into(),
-        advertised_address: port.advertised_address.to_string(),
+        // Empty until the task that registers knows the address it speaks from.
+        advertised_address: port.advertised_address.map(|address| address.to_string()).unwrap_or_default(),
     }
 }
 
@@ -174,7 +184,7 @@ mod tests {
     use super::*;
 
     fn port(workload_port: u16) -> ServingPort {
-        ServingPort { service: None, workload_port, advertised_address: IpAddr::from([127, 0, 0, 1]) }
+        ServingPort { service: None, workload_port, advertised_address: Some(IpAddr::from([127, 0, 0, 1])) }
     }
 
     fn check(table: &RegistrationTable, ports: &[u32], draining: bool) {
