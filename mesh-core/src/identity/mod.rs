@@ -8,13 +8,19 @@
 //! ```
 //! Everything but `source` and `tls` is pure; time is passed in.
 
+#[cfg(test)]
+pub(crate) mod authority_for_tests;
 mod bundle;
+#[cfg(test)]
+mod corpora_tests;
 mod leaf;
 mod peer;
 mod refusal;
 mod source;
 mod spiffe_id;
 mod svid;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod verifier;
 
