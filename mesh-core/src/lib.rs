@@ -11,6 +11,7 @@ pub mod balance;
 pub mod canonical;
 pub mod context;
 pub mod identity;
+pub mod join;
 pub mod mesh;
 pub mod proto;
 pub mod resource;
