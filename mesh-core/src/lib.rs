@@ -16,6 +16,7 @@ pub mod mesh;
 pub mod proto;
 pub mod resource;
 pub mod route;
+pub mod saved;
 pub mod snapshot;
 pub mod subscription;
 pub mod trace;
