@@ -1,4 +1,6 @@
 //! The mesh's control plane: documents in, xDS and certificates out.
 
 pub mod admin;
+pub mod grant;
+pub mod registry;
 pub mod store;
