@@ -1,0 +1,102 @@
+//! DestinationRule: how a host's endpoints are grouped into subsets, chosen and spoken to.
+//!
+//! Subsets, the simple balancers and `tls.mode` are honoured; the other blocks of a traffic policy are read for their
+//! errors and refused by name.
+
+mod load_balancer;
+mod traffic_policy;
+
+pub use load_balancer::SimpleBalancer;
+pub use traffic_policy::{TlsMode, TrafficPolicy};
+
+use std::collections::BTreeMap;
+
+use super::fields::{Fields, Value};
+use super::finding::Code;
+use super::name;
+use super::yaml::{Span, Spanned};
+
+/// A DestinationRule's spec.
+#[derive(Clone, Debug, Default)]
+pub struct DestinationRule {
+    /// Where the spec stands.
+    pub span: Span,
+    /// The host, as written.
+    pub host: Spanned<String>,
+    /// Who sees it; empty is the mesh's default.
+    pub export_to: Vec<String>,
+    /// What holds for all endpoints.
+    pub traffic_policy: Option<TrafficPolicy>,
+    /// Groups of endpoints.
+    pub subsets: Vec<Subset>,
+}
+
+/// A named group of a host's endpoints.
+#[derive(Clone, Debug, Default)]
+pub struct Subset {
+    /// Where the entry begins.
+    pub span: Span,
+    /// Its name.
+    pub name: Spanned<String>,
+    /// What an endpoint's labels must contain; empty is every endpoint.
+    pub labels: BTreeMap<String, String>,
+    /// What overrides the rule's policy, block by block.
+    pub traffic_policy: Option<TrafficPolicy>,
+}
+
+pub(super) fn decode(value: Value<'_, '_>) -> DestinationRule {
+    value.object(|fields| {
+        let rule = DestinationRule {
+            span: fields.span(),
+            host: fields.required("host", name::host),
+            export_to: fields.or_default("exportTo", name::export_to),
+            traffic_policy: fields.optional("trafficPolicy", traffic_policy::decode),
+            subsets: fields.list("subsets", subset),
+        };
+        fields.unsupported("workloadSelector", workload_selector);
+        if fields.has("workloadSelector") && rule.export_to.iter().any(|name| name != ".") {
+            fields.note(
+                Code::Conflict,
+                "exportTo",
+                "a rule with a selector is not exported",
+                "remove one of the two",
+            );
+        }
+        unique_subsets(fields, &rule.subsets);
+        rule
+    })
+}
+
+fn subset(value: Value<'_, '_>) -> Subset {
+    value.object(|fields| Subset {
+        span: fields.span(),
+        name: fields.required("name", name::subset_name),
+        labels: fields.or_default("labels", name::labels),
+        traffic_policy: fields.optional("trafficPolicy", traffic_policy::decode),
+    })
+}
+
+fn workload_selector(value: Value<'_, '_>) {
+    value.object(|fields| {
+        let labels = fields.or_default("matchLabels", name::selector);
+        if labels.is_empty() {
+            fields.note(
+                Code::Suspicious,
+                "",
+                "selects every client",
+                "add `matchLabels`, or remove the selector",
+            );
+        }
+    });
+}
+
+fn unique_subsets(fields: &mut Fields<'_, '_>, subsets: &[Subset]) {
+    for (index, subset) in subsets.iter().enumerate() {
+        if subsets[..index].iter().any(|earlier| earlier.name.value == subset.name.value) {
+            fields.reader.within(&format!("subsets[{index}].name"), |reader| {
+                let message = format!("`{}` is defined twice", subset.name.value);
+                reader.note(Code::Duplicate, subset.name.span, message, "give each subset its own name");
+            });
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The blocks of a traffic policy: balancing, pools, outliers, TLS.
+//!
+//! A block is overridden as a whole (ISTIO-FIELDS §2.4), so each is optional on its own.
+
+use super::super::fields::{Fields, Value};
+use super::super::finding::Code;
+use super::super::scalar::{
+    boolean, choice, duration, duration_or_zero, integer, number, port, some_text, text, unsigned,
+};
+use super::super::yaml::Span;
+use super::load_balancer::{self, SimpleBalancer};
+
+/// A traffic policy, as far as it is honoured.
+#[derive(Clone, Debug, Default)]
+pub struct TrafficPolicy {
+    /// Where the block stands.
+    pub span: Span,
+    /// How an endpoint is chosen.
+    pub load_balancer: Option<SimpleBalancer>,
+    /// How connections are secured.
+    pub tls: Option<TlsMode>,
+}
+
+/// How connections to a host are secured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Plaintext.
+    #[default]
+    Disable,
+    /// TLS without a client certificate; not honoured yet.
+    Simple,
+    /// TLS with a client certificate of the user's; not honoured yet.
+    Mutual,
+    /// The mesh's own mutual TLS.
+    IstioMutual,
+}
+
+pub(super) fn decode(value: Value<'_, '_>) -> TrafficPolicy {
+    value.object(|fields| {
+        let policy = blocks(fields);
+        fields.unsupported("portLevelSettings", |value| value.items(port_level));
+        fields.no_effect("tunnel", tunnel);
+        fields.unsupported("proxyProtocol", |value| {
+            value.object(|fields| fields.optional("version", choice(&[("V1", 0, ()), ("V2", 1, ())])));
+        });
+        fields.unsupported("retryBudget", retry_budget);
+        let blocks = [
+            "loadBalancer",
+            "connectionPool",
+            "outlierDetection",
+            "tls",
+            "portLevelSettings",
+            "tunnel",
+            "proxyProtocol",
+            "retryBudget",
+        ];
+        if !blocks.iter().any(|block| fields.has(block)) {
+            fields.note(Code::MissingField, "", "says nothing", "add a block, or remove the field");
+        }
+        policy
+    })
+}
+
+/// What a rule, a subset and a port can all say.
+fn blocks(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
+    let policy = TrafficPolicy {
+        span: fields.span(),
+        load_balancer: fields.optional("loadBalancer", load_balancer::decode).flatten(),
+        tls: fields.optional("tls", tls),
+    };
+    fields.unsupported("connectionPool", connection_pool);
+    fields.unsupported("outlierDetection", outlier_detection);
+    policy
+}
+
+fn port_level(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.required("port", |value| value.object(|fields| fields.required("number", port)));
+        blocks(fields);
+    });
+}
+
+fn tls(value: Value<'_, '_>) -> TlsMode {
+    value.object(|fields| {
+        let modes = [
+            ("DISABLE", 0, TlsMode::Disable),
+            ("SIMPLE", 1, TlsMode::Simple),
+            ("MUTUAL", 2, TlsMode::Mutual),
+            ("ISTIO_MUTUAL", 3, TlsMode::IstioMutual),
+        ];
+        let mode = fields.optional("mode", choice(&modes)).unwrap_or_default();
+        fields.unsupported("clientCertificate", text);
+        fields.unsupported("privateKey", text);
+        fields.unsupported("caCertificates", text);
+        fields.unsupported("caCrl", text);
+        fields.gateway_only("credentialName", text);
+        fields.unsupported("subjectAltNames", |value| value.items(some_text));
+        fields.unsupported("sni", text);
+        fields.unsupported("insecureSkipVerify", boolean);
+        let skips = fields.wrote("insecureSkipVerify", "true");
+        tls_agrees(fields, mode, skips);
+        mode
+    })
+}
+
+fn tls_agrees(fields: &mut Fields<'_, '_>, mode: TlsMode, skips: bool) {
+    let certificate = ["clientCertificate", "privateKey"];
+    match mode {
+        TlsMode::Simple | TlsMode::Mutual => {
+            let message = "TLS that is not the mesh's own is not honoured by this mesh yet";
+            fields.note(Code::UnsupportedField, "mode", message, "use ISTIO_MUTUAL or DISABLE");
+        }
+        TlsMode::IstioMutual => {
+            for name in certificate.into_iter().chain(["caCertificates", "credentialName", "caCrl"]) {
+                if fields.has(name) {
+                    fields.note(
+                        Code::Conflict,
+                        name,
+                        "excludes ISTIO_MUTUAL, whose certificates are the mesh's",
+                        "remove the field",
+                    );
+                }
+            }
+        }
+        TlsMode::Disable => {}
+    }
+    if mode == TlsMode::Mutual && !fields.has("credentialName") {
+        for name in certificate
+            .into_iter()
+            .filter(|name| !fields.has(name) || fields.wrote(name, ""))
+            .collect::<Vec<_>>()
+        {
+            fields.note(Code::MissingField, name, "is required by MUTUAL", "add the path of the file");
+        }
+    }
+    if fields.has("credentialName") && mode == TlsMode::Mutual {
+        for name in certificate
+            .into_iter()
+            .chain(["caCertificates"])
+            .filter(|name| fields.has(name))
+            .collect::<Vec<_>>()
+        {
+            fields.note(Code::Conflict, name, "excludes `credentialName`", "keep one of the two");
+        }
+    }
+    if skips {
+        // A credential of MUTUAL holds the client's own certificate too, and so says nothing about verifying.
+        let verifying: &[&str] = match mode {
+            TlsMode::Mutual => &["subjectAltNames", "caCertificates"],
+            _ => &["subjectAltNames", "caCertificates", "credentialName"],
+        };
+        for name in verifying.iter().filter(|name| fields.has(name)).collect::<Vec<_>>() {
+            fields.note(
+                Code::Conflict,
+                name,
+                "says what to verify while `insecureSkipVerify` says not to",
+                "remove one of the two",
+            );
+        }
+    }
+}
+
+fn connection_pool(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.optional("tcp", tcp_pool);
+        fields.optional("http", http_pool);
+        if !fields.has("tcp") && !fields.has("http") {
+            fields.note(Code::MissingField, "", "limits nothing", "add `tcp` or `http`");
+        }
+    });
+}
+
+/// A count, for which 0 means the default.
+fn count(value: Value<'_, '_>) -> i64 {
+    integer(0, i64::from(i32::MAX))(value)
+}
+
+fn tcp_pool(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.optional("maxConnections", count);
+        fields.optional("connectTimeout", duration);
+        fields.optional("maxConnectionDuration", duration);
+        fields.optional("idleTimeout", duration_or_zero);
+        fields.optional("tcpKeepalive", |value| {
+            value.object(|fields| {
+                fields.optional("probes", unsigned);
+                fields.optional("time", duration);
+                fields.optional("interval", duration);
+            });
+        });
+    });
+}
+
+fn http_pool(value: Value<'_, '_>) {
+    value.object(|fields| {
+        for limit in [
+            "http1MaxPendingRequests",
+            "http2MaxRequests",
+            "maxRequestsPerConnection",
+            "maxRetries",
+            "maxConcurrentStreams",
+        ] {
+            fields.optional(limit, count);
+        }
+        fields.optional("idleTimeout", duration_or_zero);
+        let upgrades = [("DEFAULT", 0, false), ("DO_NOT_UPGRADE", 1, false), ("UPGRADE", 2, true)];
+        let upgrade = fields.or_default("h2UpgradePolicy", choice(&upgrades));
+        let client = fields.or_default("useClientProtocol", boolean);
+        fields.optional("http2KeepAlive", |value| {
+            value.object(|fields| {
+                fields.optional("interval", duration);
+                fields.optional("timeout", duration);
+            });
+        });
+        if upgrade && client {
+            fields.note(
+                Code::Conflict,
+                "useClientProtocol",
+                "excludes `h2UpgradePolicy: UPGRADE`",
+                "keep one of the two",
+            );
+        }
+    });
+}
+
+fn outlier_detection(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.deprecated("consecutiveErrors", "`consecutive5xxErrors`");
+        fields.optional("consecutiveErrors", count);
+        for limit in ["consecutive5xxErrors", "consecutiveGatewayErrors", "consecutiveLocalOriginFailures"] {
+            fields.optional(limit, unsigned);
+        }
+        let split = fields.or_default("splitExternalLocalOriginErrors", boolean);
+        fields.optional("interval", duration);
+        fields.optional("baseEjectionTime", duration);
+        fields.optional("maxEjectionPercent", integer(0, 100));
+        fields.optional("minHealthPercent", integer(0, 100));
+        fields.list("outlierDetectionHttpErrorCodes", integer(100, 599));
+        if fields.has("consecutiveLocalOriginFailures") && !split {
+            let next = "set `splitExternalLocalOriginErrors: true`";
+            fields.note(
+                Code::Conflict,
+                "consecutiveLocalOriginFailures",
+                "counts only where local errors are split off",
+                next,
+            );
+        }
+    });
+}
+
+fn tunnel(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.optional("protocol", |value| {
+            super::super::name::checked(value, |protocol| {
+                if matches!(protocol, "CONNECT" | "POST") {
+                    Ok(())
+                } else {
+                    Err("wants CONNECT or POST".to_owned())
+                }
+            })
+        });
+        fields.required("targetHost", super::super::name::plain_host);
+        fields.required("targetPort", port);
+    });
+}
+
+fn retry_budget(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.optional("percent", number(0.0, 100.0));
+        fields.optional("minRetryConcurrency", unsigned);
+        fields.optional("budgetInterval", duration_or_zero);
+    });
+}

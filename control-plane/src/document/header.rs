@@ -1,0 +1,104 @@
+//! Operations on headers: set, add, remove, for requests and responses.
+//!
+//! Routes and their destinations share them. What a mesh itself depends on (`:path` and its kin) is no one's to rewrite
+//! here; the authority is, because that is how a host is rewritten in Istio.
+
+use super::fields::Value;
+use super::scalar::text;
+use super::spelling::shorten;
+
+/// What happens to the headers of request and response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// On the way to the server.
+    pub request: HeaderOperations,
+    /// On the way back.
+    pub response: HeaderOperations,
+}
+
+/// Operations on the headers of one direction, in the documents' order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderOperations {
+    /// Replaced.
+    pub set: Vec<(String, String)>,
+    /// Appended.
+    pub add: Vec<(String, String)>,
+    /// Removed, last.
+    pub remove: Vec<String>,
+}
+
+/// Reads `request` and `response` operations.
+pub(super) fn headers(value: Value<'_, '_>) -> Headers {
+    value.object(|fields| Headers {
+        request: fields.or_default("request", |value| operations(value, true)),
+        response: fields.or_default("response", |value| operations(value, false)),
+    })
+}
+
+fn operations(value: Value<'_, '_>, authority: bool) -> HeaderOperations {
+    value.object(|fields| HeaderOperations {
+        set: fields.or_default("set", |value| pairs(value, authority)),
+        add: fields.or_default("add", |value| pairs(value, authority)),
+        remove: fields.list("remove", |mut value| {
+            let name = text(value.reborrow());
+            if value.node.is_some() {
+                check_name(&mut value, &name, false);
+            }
+            name
+        }),
+    })
+}
+
+fn pairs(value: Value<'_, '_>, authority: bool) -> Vec<(String, String)> {
+    let entries = value.entries(|key, mut value| {
+        let content = text(value.reborrow());
+        if value.node.is_some() {
+            check_name(&mut value, &key.value, authority);
+            check_value(&mut value, &content);
+        }
+        content
+    });
+    entries.into_iter().map(|(key, content)| (key.value, content)).collect()
+}
+
+/// Whether the name stands for the authority, which HTTP/1.1 calls `host`.
+pub(super) fn is_authority(name: &str) -> bool {
+    name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host")
+}
+
+/// Whether a header may have this name.
+pub(super) fn is_header_name(name: &str) -> bool {
+    http::HeaderName::try_from(name).is_ok()
+}
+
+fn check_name(value: &mut Value<'_, '_>, name: &str, authority: bool) {
+    if authority && is_authority(name) {
+        return;
+    }
+    if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
+        value.invalid(
+            format!("`{}` is not a header that can be changed here", shorten(name)),
+            "use `rewrite` to change path or authority",
+        );
+    } else if !is_header_name(name) {
+        value.invalid(
+            format!("`{}` is not the name of a header", shorten(name)),
+            "use letters, digits and `-`",
+        );
+    }
+}
+
+/// Envoy's variables stand between `%`; there is no Envoy here to fill them in.
+fn check_value(value: &mut Value<'_, '_>, content: &str) {
+    if content.bytes().any(|byte| byte == 0x7f || (byte < 0x20 && byte != b'\t')) {
+        value.invalid("a header's value has no control characters", "remove them");
+        return;
+    }
+    let percents = content.replace("%%", "");
+    if percents.matches('%').count() % 2 == 1 {
+        value.invalid("has a single `%`", "write `%%` for a percent sign");
+    } else if percents.contains('%') {
+        let message = "has a variable of Envoy's, which this mesh does not fill in yet";
+        value.reader.note(super::finding::Code::UnsupportedField, value.span, message, "write the value out");
+    }
+}

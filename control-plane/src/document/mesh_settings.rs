@@ -1,0 +1,185 @@
+//! MeshSettings: what holds for the whole mesh, under the names that Istio's MeshConfig gives it.
+//!
+//! Absent fields have Istio's defaults, save that TLS is 1.3 and that only what is known unprocessed is retried.
+
+use std::time::Duration;
+
+use super::fields::{Fields, Value};
+use super::name;
+use super::scalar::{boolean, choice, duration, integer};
+use super::yaml::Span;
+
+/// The settings of a mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshSettings {
+    /// Where the spec stands.
+    pub span: Span,
+    /// The trust domain of every identity.
+    pub trust_domain: String,
+    /// Trust domains that count as ours.
+    pub trust_domain_aliases: Vec<String>,
+    /// The namespace whose policies hold everywhere.
+    pub root_namespace: String,
+    /// Whether mesh TLS is spoken to whoever speaks it.
+    pub auto_mtls: bool,
+    /// What becomes of hosts that no document knows.
+    pub outbound_traffic_policy: OutboundTrafficPolicy,
+    /// How paths are made canonical.
+    pub path_normalization: PathNormalization,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// Who sees documents that do not say so.
+    pub default_export_to: DefaultExportTo,
+}
+
+/// Who sees documents that do not say so, by kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultExportTo {
+    /// Services and ServiceEntries.
+    pub service: Vec<String>,
+    /// VirtualServices.
+    pub virtual_service: Vec<String>,
+    /// DestinationRules.
+    pub destination_rule: Vec<String>,
+}
+
+/// What becomes of hosts that no document knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutboundTrafficPolicy {
+    /// They are called as they are.
+    #[default]
+    AllowAny,
+    /// They are refused.
+    RegistryOnly,
+}
+
+/// How paths are made canonical (ISTIO-FIELDS §2.10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathNormalization {
+    /// Not at all.
+    None,
+    /// Dot segments, backslashes, unreserved characters, fragments.
+    #[default]
+    Base,
+    /// And double slashes.
+    MergeSlashes,
+    /// And encoded slashes, first.
+    DecodeAndMergeSlashes,
+}
+
+impl Default for MeshSettings {
+    fn default() -> Self {
+        Self {
+            span: Span::default(),
+            trust_domain: "cluster.local".to_owned(),
+            trust_domain_aliases: Vec::new(),
+            root_namespace: "istio-system".to_owned(),
+            auto_mtls: true,
+            outbound_traffic_policy: OutboundTrafficPolicy::default(),
+            path_normalization: PathNormalization::default(),
+            connect_timeout: Duration::from_secs(10),
+            default_export_to: DefaultExportTo::default(),
+        }
+    }
+}
+
+impl Default for DefaultExportTo {
+    fn default() -> Self {
+        let all = || vec!["*".to_owned()];
+        Self { service: all(), virtual_service: all(), destination_rule: all() }
+    }
+}
+
+pub(super) fn decode(value: Value<'_, '_>) -> MeshSettings {
+    value.object(|fields| {
+        let defaults = MeshSettings::default();
+        let settings = MeshSettings {
+            span: fields.span(),
+            trust_domain: fields.optional("trustDomain", trust_domain).unwrap_or(defaults.trust_domain),
+            trust_domain_aliases: fields.list("trustDomainAliases", trust_domain),
+            root_namespace: fields.optional("rootNamespace", name::label).unwrap_or(defaults.root_namespace),
+            auto_mtls: fields.optional("enableAutoMtls", boolean).unwrap_or(defaults.auto_mtls),
+            outbound_traffic_policy: fields.or_default("outboundTrafficPolicy", outbound_traffic_policy),
+            path_normalization: fields.or_default("pathNormalization", path_normalization),
+            connect_timeout: fields.optional("connectTimeout", duration).unwrap_or(defaults.connect_timeout),
+            default_export_to: default_export_to(fields),
+        };
+        not_yet(fields);
+        settings
+    })
+}
+
+/// What MeshConfig has and this mesh not yet.
+fn not_yet(fields: &mut Fields<'_, '_>) {
+    fields.unsupported("meshMTLS", |value| {
+        value.object(|fields| {
+            fields.optional(
+                "minProtocolVersion",
+                choice(&[("TLS_AUTO", 0, ()), ("TLSV1_2", 1, ()), ("TLSV1_3", 2, ())]),
+            );
+        });
+    });
+    fields.unsupported("localityLbSetting", opaque);
+    fields.unsupported("defaultHttpRetryPolicy", opaque);
+    fields.unsupported("defaultTrafficPolicy", opaque);
+    fields.unsupported("extensionProviders", opaque);
+    fields.unsupported("defaultProviders", opaque);
+    fields.unsupported("discoverySelectors", opaque);
+    fields.unsupported("serviceEntryVisibility", opaque);
+    fields.unsupported("numTrustedProxies", integer(0, i64::from(u32::MAX)));
+    fields.unsupported("dnsRefreshRate", duration);
+    fields.unsupported("drainDuration", duration);
+    fields.unsupported("terminationDrainDuration", duration);
+}
+
+/// A block whose insides are not known before it is honoured.
+fn opaque(_: Value<'_, '_>) {}
+
+fn default_export_to(fields: &mut Fields<'_, '_>) -> DefaultExportTo {
+    let defaults = DefaultExportTo::default();
+    DefaultExportTo {
+        service: fields.optional("defaultServiceExportTo", name::export_to).unwrap_or(defaults.service),
+        virtual_service: fields
+            .optional("defaultVirtualServiceExportTo", name::export_to)
+            .unwrap_or(defaults.virtual_service),
+        destination_rule: fields
+            .optional("defaultDestinationRuleExportTo", name::export_to)
+            .unwrap_or(defaults.destination_rule),
+    }
+}
+
+fn trust_domain(value: Value<'_, '_>) -> String {
+    name::checked(value, |domain| {
+        let good = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_')
+        };
+        if !domain.is_empty() && domain.len() <= 255 && domain.bytes().all(good) {
+            return Ok(());
+        }
+        Err("is not a trust domain: small letters, digits, `.`, `-`, `_`".to_owned())
+    })
+    .value
+}
+
+fn outbound_traffic_policy(value: Value<'_, '_>) -> OutboundTrafficPolicy {
+    value.object(|fields| {
+        let modes = [
+            ("REGISTRY_ONLY", 0, OutboundTrafficPolicy::RegistryOnly),
+            ("ALLOW_ANY", 1, OutboundTrafficPolicy::AllowAny),
+        ];
+        fields.or_default("mode", choice(&modes))
+    })
+}
+
+fn path_normalization(value: Value<'_, '_>) -> PathNormalization {
+    value.object(|fields| {
+        let levels = [
+            ("DEFAULT", 0, PathNormalization::Base),
+            ("NONE", 1, PathNormalization::None),
+            ("BASE", 2, PathNormalization::Base),
+            ("MERGE_SLASHES", 3, PathNormalization::MergeSlashes),
+            ("DECODE_AND_MERGE_SLASHES", 4, PathNormalization::DecodeAndMergeSlashes),
+        ];
+        fields.or_default("normalization", choice(&levels))
+    })
+}

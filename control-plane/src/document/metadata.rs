@@ -1,0 +1,84 @@
+//! A document's metadata: its name, namespace, labels and age.
+//!
+//! The creation time matters because the oldest of several VirtualServices for a host wins.
+
+use std::collections::BTreeMap;
+
+use super::fields::{Fields, Value};
+use super::name;
+use super::scalar::text_map;
+use super::spelling::shorten;
+
+/// Who a document is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// When a cluster created it, if one did.
+    pub created: Option<jiff::Timestamp>,
+}
+
+/// The namespace of documents that do not name one.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+pub(super) fn decode(value: Value<'_, '_>) -> Metadata {
+    value.object(|fields| {
+        let metadata = Metadata {
+            name: fields.required("name", object_name),
+            namespace: fields
+                .optional("namespace", name::label)
+                .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+            labels: fields.or_default("labels", name::labels),
+            annotations: fields.or_default("annotations", text_map),
+            created: fields.optional("creationTimestamp", timestamp).flatten(),
+        };
+        of_clusters(fields);
+        metadata
+    })
+}
+
+/// What a cluster writes into metadata, which changes nothing here and is not the user's doing.
+fn of_clusters(fields: &mut Fields<'_, '_>) {
+    let written = [
+        "generateName",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "selfLink",
+        "managedFields",
+        "ownerReferences",
+        "finalizers",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ];
+    for name in written {
+        fields.optional(name, |_| ());
+    }
+}
+
+fn object_name(value: Value<'_, '_>) -> String {
+    name::checked(value, |name| {
+        let parts = name.split('.').all(|part| name::dns_label(part).is_ok());
+        if parts && name.len() <= 253 {
+            Ok(())
+        } else {
+            Err(format!("`{}` is not a name of small letters, digits, `-` and `.`", shorten(name)))
+        }
+    })
+    .value
+}
+
+fn timestamp(mut value: Value<'_, '_>) -> Option<jiff::Timestamp> {
+    let written = value.written()?;
+    let parsed = written.parse().ok();
+    if parsed.is_none() {
+        value.invalid(format!("`{}` is not a time", shorten(written)), "write it as 2026-01-31T12:00:00Z");
+    }
+    parsed
+}

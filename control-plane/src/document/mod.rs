@@ -1,0 +1,68 @@
+//! Documents: YAML as users write it, read into typed values that remember where each was written.
+//!
+//! ```text
+//!  text ── yaml ──► tree with spans ── kind, metadata ──► one decoder per kind ──► Document
+//!                                          fields: collects every finding, with its field path
+//!  Documents ── set ──► DocumentSet ── whole ──► findings that only the set shows
+//! ```
+//!
+//! A kind's decoder is its schema: each field is named once, as honoured, unsupported or without effect
+//! ([`fields::Fields`]). A document that has an error is never seen by the rest of the control plane.
+
+mod authorization_policy;
+mod destination_rule;
+mod fields;
+mod finding;
+mod header;
+mod http_route;
+mod kind;
+mod mesh_settings;
+mod metadata;
+mod name;
+mod pattern;
+mod peer_authentication;
+mod read;
+mod route_filter;
+mod scalar;
+mod service;
+mod service_entry;
+mod set;
+mod spec;
+mod spelling;
+mod virtual_service;
+mod whole;
+mod workload;
+mod workload_entry;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use authorization_policy::{Action, AuthorizationPolicy, Operation, Rule, Source as PolicySource};
+pub use destination_rule::{DestinationRule, SimpleBalancer, Subset, TlsMode, TrafficPolicy};
+pub use fields::{FieldFact, Support};
+pub use finding::{Code, Finding, Severity, Verdict};
+pub use header::{HeaderOperations, Headers};
+pub use http_route::{BackendRef, HttpRoute, ParentKind, ParentRef, PathMatch, RouteMatch, RouteRule};
+pub use kind::Kind;
+pub use mesh_settings::{DefaultExportTo, MeshSettings, OutboundTrafficPolicy, PathNormalization};
+pub use metadata::{DEFAULT_NAMESPACE, Metadata};
+pub use name::{SERVICE_DOMAIN, qualified};
+pub use pattern::{REGEX_BYTES_MAX, StringMatch};
+pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use read::{Reading, Report, Source};
+pub use service::{Service, ServicePort, TargetPort};
+pub use service_entry::{EntryPort, Location, Resolution, ServiceEntry};
+pub use set::{Age, Document, DocumentKey, DocumentSet};
+pub use spec::{Spec, SpecOf, known_fields};
+pub use virtual_service::{
+    DirectResponse, HttpAction, HttpMatch, HttpRule, Redirect, RedirectPath, RedirectPort, RegexRewrite,
+    Rewrite, RouteDestination, VirtualService,
+};
+pub use whole::{WholeFinding, check_whole};
+pub use workload::{ContainerPort, Deployment, EndpointSlice, SERVICE_NAME_LABEL, SliceEndpoint};
+pub use workload_entry::WorkloadEntry;
+pub use yaml::{
+    Content, DEPTH_LEVELS_MAX, Node, OBJECT_KEYS_MAX, SOURCE_BYTES_MAX, SOURCE_DOCUMENTS_MAX,
+    SOURCE_NODES_MAX, Span, Spanned,
+};

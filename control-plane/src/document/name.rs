@@ -1,0 +1,241 @@
+//! Host names, labels, namespaces and gateways: the spelling rules that all kinds share.
+//!
+//! Each rule is a decoder that reads text and notes what is wrong with it, so that a schema line says what a field holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::fields::Value;
+use super::finding::Code;
+use super::scalar::{spanned_text, text};
+use super::spelling::shorten;
+use super::yaml::Spanned;
+
+/// A host: fully qualified, short, an address, or with a wildcard as its first label.
+pub(super) fn host(value: Value<'_, '_>) -> Spanned<String> {
+    checked(value, |host| if host.parse::<IpAddr>().is_ok() { Ok(()) } else { wildcard_domain(host) })
+}
+
+/// A host that says where to send: a wildcard alone says nothing.
+pub(super) fn destination_host(value: Value<'_, '_>) -> Spanned<String> {
+    checked(value, |host| match host {
+        "*" => Err("a wildcard alone is no destination".to_owned()),
+        host if host.parse::<IpAddr>().is_ok() => Ok(()),
+        host => wildcard_domain(host),
+    })
+}
+
+/// A host without any wildcard.
+pub(super) fn plain_host(value: Value<'_, '_>) -> Spanned<String> {
+    checked(value, |host| if host.parse::<IpAddr>().is_ok() { Ok(()) } else { domain(host) })
+}
+
+/// A namespace or another DNS label.
+pub(super) fn label(value: Value<'_, '_>) -> String {
+    checked(value, dns_label).value
+}
+
+/// The name of a subset, port or similar: a DNS label in either case.
+pub(super) fn subset_name(value: Value<'_, '_>) -> Spanned<String> {
+    checked(value, |name| dns_label(&name.to_ascii_lowercase()))
+}
+
+/// A gateway: `mesh`, `name`, or `namespace/name`.
+pub(super) fn gateway(mut value: Value<'_, '_>) -> Spanned<String> {
+    let name = spanned_text(value.reborrow());
+    if value.node.is_none() {
+        return name;
+    }
+    let parts: Vec<&str> = name.value.split('/').collect();
+    let found = match parts[..] {
+        [name] => domain(name),
+        [namespace, name] => dns_label(namespace).and_then(|()| domain(name)),
+        _ => Err(format!("`{}` has more than one `/`", shorten(&name.value))),
+    };
+    if let Err(reason) = found {
+        value.invalid(reason, "write `mesh`, `name` or `namespace/name`");
+    } else if parts.len() == 1 && parts[0].contains('.') {
+        let next = "write `namespace/name`";
+        value.reader.note(Code::Deprecated, value.span, "a gateway's full name is an old form", next);
+    }
+    name
+}
+
+/// Who sees a document: `.`, `*`, `~` or names of namespaces.
+pub(super) fn export_to(value: Value<'_, '_>) -> Vec<String> {
+    let (span, mut value) = (value.span, value);
+    let names = value.reborrow().items(|mut value| {
+        let name = text(value.reborrow());
+        if value.node.is_some()
+            && !matches!(name.as_str(), "." | "*" | "~")
+            && let Err(reason) = dns_label(&name)
+        {
+            value.invalid(reason, "write `.`, `*`, `~` or the name of a namespace");
+        }
+        name
+    });
+    let seen: BTreeSet<&String> = names.iter().collect();
+    if seen.len() < names.len() {
+        value.reader.note(Code::Duplicate, span, "names the same twice", "keep one");
+    }
+    for alone in ["*", "~"] {
+        if names.len() > 1 && names.iter().any(|name| name == alone) {
+            value.reader.note(
+                Code::Conflict,
+                span,
+                format!("`{alone}` excludes every other entry"),
+                format!("keep `{alone}` alone, or remove it"),
+            );
+        }
+    }
+    names
+}
+
+/// Labels that a workload carries.
+pub(super) fn labels(value: Value<'_, '_>) -> BTreeMap<String, String> {
+    let entries = value.entries(|key, mut value| {
+        let content = text(value.reborrow());
+        if value.node.is_some()
+            && let Err(reason) = label_key(&key.value).and_then(|()| label_value(&content))
+        {
+            value.invalid(reason, "write it as a Kubernetes label");
+        }
+        content
+    });
+    entries.into_iter().map(|(key, value)| (key.value, value)).collect()
+}
+
+/// Labels by which workloads are chosen. Empty chooses all, which is worth a warning where a selector is written.
+pub(super) fn selector(value: Value<'_, '_>) -> BTreeMap<String, String> {
+    let entries = value.entries(|key, mut value| {
+        let content = text(value.reborrow());
+        if value.node.is_some() {
+            if key.value.is_empty() {
+                value.invalid("a label without a key chooses nothing", "write `key: value`");
+            } else if key.value.contains('*') || content.contains('*') {
+                value.invalid("a selector has no wildcards", "name the label's value");
+            }
+        }
+        content
+    });
+    entries.into_iter().map(|(key, value)| (key.value, value)).collect()
+}
+
+/// Reads text and notes what `rule` has against it.
+pub(super) fn checked(
+    mut value: Value<'_, '_>,
+    rule: impl FnOnce(&str) -> Result<(), String>,
+) -> Spanned<String> {
+    let count = value.reader.findings.len();
+    let read = spanned_text(value.reborrow());
+    // What is not text has been noted already.
+    if value.node.is_some()
+        && value.reader.findings.len() == count
+        && let Err(reason) = rule(&read.value)
+    {
+        value.invalid(reason, "correct the name");
+    }
+    read
+}
+
+/// A DNS name whose first label may be, or begin with, a wildcard.
+pub(super) fn wildcard_domain(name: &str) -> Result<(), String> {
+    if name == "*" {
+        return Ok(());
+    }
+    match name.strip_prefix('*') {
+        // `*.com` and `*-foo.com`: what follows the star is a name's remainder.
+        Some(rest) => domain(rest.strip_prefix('.').unwrap_or(rest.trim_start_matches('-'))),
+        None => domain(name),
+    }
+    .map_err(|_| format!("`{}` is not a host name (a `*` may only begin it)", shorten(name)))
+}
+
+/// A DNS name; underscores and capitals are taken as Envoy takes them.
+pub(super) fn domain(name: &str) -> Result<(), String> {
+    let refused = || format!("`{}` is not a host name", shorten(name));
+    if name.is_empty() || name.len() > 255 {
+        return Err(refused());
+    }
+    let labels = name.strip_suffix('.').unwrap_or(name).split('.');
+    for label in labels {
+        let good = !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-');
+        if !good {
+            return Err(refused());
+        }
+    }
+    Ok(())
+}
+
+/// A DNS label in lower case, as Kubernetes names things.
+pub(super) fn dns_label(name: &str) -> Result<(), String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let good = !name.is_empty()
+        && name.len() <= 63
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if good {
+        Ok(())
+    } else {
+        Err(format!("`{}` is not a name of small letters, digits and `-`", shorten(name)))
+    }
+}
+
+fn label_key(key: &str) -> Result<(), String> {
+    let (prefix, name) = match key.rsplit_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    if prefix.is_some_and(|prefix| domain(prefix).is_err()) || name.is_empty() || !is_label_text(name) {
+        return Err(format!("`{}` is not the key of a label", shorten(key)));
+    }
+    Ok(())
+}
+
+fn label_value(content: &str) -> Result<(), String> {
+    if content.is_empty() || is_label_text(content) {
+        return Ok(());
+    }
+    Err(format!("`{}` is not the value of a label", shorten(content)))
+}
+
+fn is_label_text(text: &str) -> bool {
+    let ends = |letter: char| letter.is_ascii_alphanumeric();
+    text.len() <= 63
+        && text.starts_with(ends)
+        && text.ends_with(ends)
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// An address, or a range of them.
+pub(super) fn subnet(text: &str) -> Result<(), String> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return Err(format!("`{}` is not an address", shorten(text))),
+    };
+    match bits {
+        Some(bits) if bits.parse::<u8>().map_or(true, |bits| bits > most) => {
+            Err(format!("`{}` is not a range of addresses", shorten(text)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A host as a document of `namespace` means it: a name without a dot is a service of that namespace.
+pub fn qualified(host: &str, namespace: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    if host.contains(['.', '*', ':']) { host } else { format!("{host}.{namespace}.svc.{SERVICE_DOMAIN}") }
+}
+
+/// The domain below which services have their names.
+pub const SERVICE_DOMAIN: &str = "cluster.local";

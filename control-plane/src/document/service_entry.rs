@@ -1,0 +1,272 @@
+//! ServiceEntry: a service that no Kubernetes knows, inside the mesh or outside.
+//!
+//! Together with WorkloadEntry it is the registry of those who write documents and have no cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fields::{Fields, Value};
+use super::finding::Code;
+use super::name;
+use super::scalar::{choice, port, some_text};
+use super::spelling::shorten;
+use super::workload_entry::{self, WorkloadEntry};
+use super::yaml::{Span, Spanned};
+
+/// A ServiceEntry's spec.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceEntry {
+    /// Where the spec stands.
+    pub span: Span,
+    /// The hosts, as written.
+    pub hosts: Vec<Spanned<String>>,
+    /// The ports.
+    pub ports: Vec<EntryPort>,
+    /// Inside or outside the mesh.
+    pub location: Location,
+    /// How endpoints are found.
+    pub resolution: Resolution,
+    /// Endpoints given here.
+    pub endpoints: Vec<WorkloadEntry>,
+    /// Labels that select WorkloadEntries and workloads, instead of `endpoints`.
+    pub workload_selector: Option<BTreeMap<String, String>>,
+    /// Who sees it; empty is the mesh's default.
+    pub export_to: Vec<String>,
+    /// Names that the peer's certificate may bear.
+    pub subject_alt_names: Vec<String>,
+}
+
+/// One port of a ServiceEntry.
+#[derive(Clone, Debug, Default)]
+pub struct EntryPort {
+    /// Where the entry begins.
+    pub span: Span,
+    /// The port that callers use.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// `HTTP`, `GRPC` and so on; empty is TCP.
+    pub protocol: String,
+    /// The port that endpoints listen on, if another.
+    pub target_port: Option<u16>,
+}
+
+/// Whether a service belongs to the mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Location {
+    /// It does not, so no mesh TLS is spoken to it.
+    #[default]
+    External,
+    /// It does.
+    Internal,
+}
+
+/// How the endpoints of a service are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resolution {
+    /// The host that is called is resolved by the caller.
+    #[default]
+    None,
+    /// They are given.
+    Static,
+    /// Hosts or given names are resolved; every address is an endpoint.
+    Dns,
+    /// The same; the first address is the endpoint.
+    DnsRoundRobin,
+}
+
+pub(super) fn decode(value: Value<'_, '_>) -> ServiceEntry {
+    value.object(|fields| {
+        let entry = ServiceEntry {
+            span: fields.span(),
+            hosts: fields.required("hosts", |value| value.items(name::host)),
+            ports: fields.list("ports", entry_port),
+            location: fields.or_default(
+                "location",
+                choice(&[("MESH_EXTERNAL", 0, Location::External), ("MESH_INTERNAL", 1, Location::Internal)]),
+            ),
+            resolution: fields.or_default("resolution", resolution),
+            endpoints: fields.list("endpoints", workload_entry::decode),
+            workload_selector: fields.optional("workloadSelector", workload_selector),
+            export_to: fields.or_default("exportTo", name::export_to),
+            subject_alt_names: fields.list("subjectAltNames", some_text),
+        };
+        let subnets = addresses(fields);
+        whole(fields, &entry, subnets);
+        entry
+    })
+}
+
+fn entry_port(value: Value<'_, '_>) -> EntryPort {
+    value.object(|fields| EntryPort {
+        span: fields.span(),
+        number: fields.required("number", port),
+        name: fields.required("name", |value| name::subset_name(value).value),
+        protocol: fields.or_default("protocol", protocol),
+        target_port: fields.optional("targetPort", port),
+    })
+}
+
+fn protocol(value: Value<'_, '_>) -> String {
+    const KNOWN: [&str; 12] = [
+        "HTTP",
+        "HTTPS",
+        "GRPC",
+        "GRPC-WEB",
+        "HTTP2",
+        "MONGO",
+        "REDIS",
+        "MYSQL",
+        "TCP",
+        "TLS",
+        "UDP",
+        "HTTP_PROXY",
+    ];
+    let known = name::checked(value, |protocol| {
+        if protocol.is_empty() || KNOWN.contains(&protocol.to_ascii_uppercase().as_str()) {
+            return Ok(());
+        }
+        Err(format!("`{}` is not a protocol: HTTP, HTTPS, HTTP2, GRPC, TCP, TLS, MONGO", shorten(protocol)))
+    });
+    known.value.to_ascii_uppercase()
+}
+
+fn resolution(value: Value<'_, '_>) -> Resolution {
+    if value.written() == Some("DYNAMIC_DNS") {
+        let message = "DYNAMIC_DNS is not honoured by this mesh yet";
+        value.reader.note(
+            Code::UnsupportedField,
+            value.span,
+            message,
+            "use DNS with hosts that have no wildcard",
+        );
+    }
+    choice(&[
+        ("NONE", 0, Resolution::None),
+        ("STATIC", 1, Resolution::Static),
+        ("DNS", 2, Resolution::Dns),
+        ("DNS_ROUND_ROBIN", 3, Resolution::DnsRoundRobin),
+        ("DYNAMIC_DNS", 4, Resolution::Dns),
+    ])(value)
+}
+
+fn workload_selector(value: Value<'_, '_>) -> BTreeMap<String, String> {
+    value.object(|fields| {
+        let labels = fields.or_default("labels", name::selector);
+        if labels.is_empty() {
+            fields.note(Code::Suspicious, "", "selects every workload of the namespace", "add `labels`");
+        }
+        labels
+    })
+}
+
+/// Virtual addresses: checked, and without effect, because no connection is redirected by address here. Says whether
+/// one of them is a range.
+fn addresses(fields: &mut Fields<'_, '_>) -> bool {
+    let mut subnets = false;
+    fields.no_effect("addresses", |value| {
+        value.items(|value| {
+            let address = name::checked(value, name::subnet);
+            subnets |= address.value.contains('/');
+        })
+    });
+    subnets
+}
+
+fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
+    if fields.has("hosts") && entry.hosts.is_empty() {
+        fields.note(Code::MissingField, "hosts", "is empty", "add a host");
+    }
+    for host in entry.hosts.iter().filter(|host| host.value == "*") {
+        fields.reader.within("hosts", |reader| {
+            reader.note(
+                Code::InvalidValue,
+                host.span,
+                "`*` alone would be every host",
+                "name a host or a domain",
+            );
+        });
+    }
+    unique_ports(fields, &entry.ports);
+    if fields.has("workloadSelector") && !entry.endpoints.is_empty() {
+        fields.note(Code::Conflict, "endpoints", "excludes `workloadSelector`", "keep one of the two");
+    }
+    let wildcard = entry.hosts.iter().any(|host| host.value.starts_with('*'));
+    match entry.resolution {
+        Resolution::None if !entry.endpoints.is_empty() => {
+            fields.note(
+                Code::Conflict,
+                "endpoints",
+                "NONE mode cannot have endpoints",
+                "set `resolution: STATIC` or DNS",
+            );
+        }
+        Resolution::DnsRoundRobin if entry.endpoints.len() > 1 => {
+            fields.note(
+                Code::Conflict,
+                "endpoints",
+                "DNS_ROUND_ROBIN has one endpoint at most",
+                "use DNS, or keep one",
+            );
+        }
+        Resolution::Dns | Resolution::DnsRoundRobin if subnets => {
+            fields.note(
+                Code::Conflict,
+                "addresses",
+                "ranges go with NONE and STATIC only",
+                "write single addresses",
+            );
+        }
+        Resolution::Dns | Resolution::DnsRoundRobin
+            if wildcard
+                && entry.endpoints.is_empty()
+                && !fields.has("workloadSelector")
+                && !fields.wrote("resolution", "DYNAMIC_DNS") =>
+        {
+            fields.note(
+                Code::Conflict,
+                "hosts",
+                "a wildcard cannot be resolved",
+                "add endpoints, or name the host",
+            );
+        }
+        _ => {}
+    }
+    check_endpoints(fields, entry);
+}
+
+fn check_endpoints(fields: &mut Fields<'_, '_>, entry: &ServiceEntry) {
+    let names: BTreeSet<&str> = entry.ports.iter().map(|port| port.name.as_str()).collect();
+    for (index, endpoint) in entry.endpoints.iter().enumerate() {
+        let address = endpoint.address.as_str();
+        let dns = !address.is_empty()
+            && !address.starts_with("unix://")
+            && address.parse::<std::net::IpAddr>().is_err();
+        fields.reader.within(&format!("endpoints[{index}]"), |reader| {
+            if entry.resolution == Resolution::Static && dns {
+                reader.note(
+                    Code::InvalidValue,
+                    endpoint.span,
+                    "STATIC endpoints have IP addresses",
+                    "write the address, or use DNS",
+                );
+            }
+            if let Some(unknown) = endpoint.ports.keys().find(|name| !names.contains(name.as_str())) {
+                let message = format!("`{}` is not one of the entry's ports", shorten(unknown));
+                reader.note(Code::InvalidValue, endpoint.span, message, "use a name from `ports`");
+            }
+        });
+    }
+}
+
+fn unique_ports(fields: &mut Fields<'_, '_>, ports: &[EntryPort]) {
+    for (index, port) in ports.iter().enumerate() {
+        let earlier = &ports[..index];
+        let number = port.number > 0 && earlier.iter().any(|other| other.number == port.number);
+        if number || earlier.iter().any(|other| other.name == port.name) {
+            fields.reader.within(&format!("ports[{index}]"), |reader| {
+                let message = format!("{} `{}` is given twice", port.number, port.name);
+                reader.note(Code::Duplicate, port.span, message, "give each port its own name and number");
+            });
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! One `http` rule of a VirtualService: what it matches, what it does.
+//!
+//! A rule does exactly one of three things, which is why the action is an enum and not three optional fields.
+
+use std::time::Duration;
+
+use super::super::fields::{Fields, Value};
+use super::super::finding::Code;
+use super::super::header::{self, Headers};
+use super::super::scalar::{duration_or_zero, integer, text};
+use super::super::yaml::Span;
+use super::action::{self, HttpAction, Rewrite};
+use super::matching::{self, HttpMatch};
+use super::resilience;
+
+/// One rule.
+#[derive(Clone, Debug, Default)]
+pub struct HttpRule {
+    /// Where the rule begins.
+    pub span: Span,
+    /// Its name, for people.
+    pub name: Option<String>,
+    /// Any of these must match; none at all matches everything.
+    pub matches: Vec<HttpMatch>,
+    /// What is done with a request that matches.
+    pub action: HttpAction,
+    /// Operations on headers, before those of the destination.
+    pub headers: Headers,
+    /// What is rewritten before sending.
+    pub rewrite: Option<Rewrite>,
+    /// How long request and retries may take together; zero is without limit.
+    pub timeout: Option<Duration>,
+}
+
+pub(super) fn decode(value: Value<'_, '_>, delegate: bool) -> HttpRule {
+    value.object(|fields| {
+        let rule = HttpRule {
+            span: fields.span(),
+            name: fields.optional("name", text),
+            matches: fields.list("match", |value| matching::decode(value, delegate)),
+            action: action::decode(fields),
+            headers: fields.or_default("headers", header::headers),
+            rewrite: fields.optional("rewrite", action::rewrite),
+            timeout: fields.optional("timeout", duration_or_zero),
+        };
+        fields.unsupported("delegate", action::delegate);
+        fields.unsupported("retries", resilience::retries);
+        fields.unsupported("fault", resilience::fault);
+        fields.unsupported("mirror", action::destination);
+        fields.unsupported("mirrors", |value| value.items(resilience::mirror));
+        fields.unsupported("mirrorPercentage", resilience::percent);
+        fields.deprecated("mirrorPercent", "`mirrorPercentage`");
+        fields.unsupported("mirrorPercent", integer(0, 100));
+        fields.unsupported("corsPolicy", resilience::cors);
+        exclusions(fields, &rule, delegate);
+        rule
+    })
+}
+
+fn exclusions(fields: &mut Fields<'_, '_>, rule: &HttpRule, delegate: bool) {
+    if fields.has("delegate") {
+        for excluded in ["route", "redirect", "directResponse"] {
+            conflict(fields, "delegate", excluded);
+        }
+        if delegate {
+            fields.note(Code::Conflict, "delegate", "a delegate cannot delegate again", "route here");
+        }
+    } else {
+        fields.exactly_one(&["route", "redirect", "directResponse"]);
+    }
+    for answered in ["redirect", "directResponse"] {
+        conflict(fields, answered, "fault");
+        conflict(fields, answered, "rewrite");
+    }
+    conflict(fields, "mirror", "mirrors");
+    let request = &rule.headers.request;
+    let mut authorities =
+        request.set.iter().chain(&request.add).filter(|(name, _)| header::is_authority(name)).count();
+    authorities += usize::from(rule.rewrite.as_ref().is_some_and(|rewrite| rewrite.authority.is_some()));
+    if authorities > 1 {
+        fields.note(
+            Code::Conflict,
+            "headers",
+            "the authority is written more than once",
+            "keep `rewrite.authority`",
+        );
+    }
+}
+
+fn conflict(fields: &mut Fields<'_, '_>, first: &'static str, second: &'static str) {
+    if fields.has(first) && fields.has(second) {
+        fields.note(Code::Conflict, second, format!("excludes `{first}`"), "keep one of the two");
+    }
+}

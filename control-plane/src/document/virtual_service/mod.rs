@@ -1,0 +1,127 @@
+//! VirtualService: how a host's requests are routed.
+//!
+//! Of the three protocols http is honoured; tls and tcp are read, so that a bad value in them is found, and refused by
+//! name.
+
+mod action;
+mod http;
+mod matching;
+mod resilience;
+mod transport;
+
+pub use action::{
+    DirectResponse, HttpAction, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
+};
+pub use http::HttpRule;
+pub use matching::HttpMatch;
+
+use std::net::IpAddr;
+
+use super::fields::{Fields, Value};
+use super::finding::Code;
+use super::name;
+use super::yaml::{Span, Spanned};
+
+/// A VirtualService's spec.
+#[derive(Clone, Debug, Default)]
+pub struct VirtualService {
+    /// Where the spec stands.
+    pub span: Span,
+    /// The hosts it speaks for, as written.
+    pub hosts: Vec<Spanned<String>>,
+    /// Where it applies; empty is `mesh`.
+    pub gateways: Vec<Spanned<String>>,
+    /// Who sees it; empty is the mesh's default.
+    pub export_to: Vec<String>,
+    /// The rules, of which the first that matches decides.
+    pub http: Vec<HttpRule>,
+}
+
+impl VirtualService {
+    /// Whether it applies to callers inside the mesh, not only at gateways.
+    pub fn in_mesh(&self) -> bool {
+        self.gateways.is_empty() || self.gateways.iter().any(|gateway| gateway.value == "mesh")
+    }
+}
+
+pub(super) fn decode(value: Value<'_, '_>) -> VirtualService {
+    value.object(|fields| {
+        let hosts = fields.list("hosts", name::host);
+        let gateways = fields.list("gateways", name::gateway);
+        let delegate = hosts.is_empty();
+        let service = VirtualService {
+            span: fields.span(),
+            hosts,
+            gateways,
+            export_to: fields.or_default("exportTo", name::export_to),
+            http: fields.list("http", |value| http::decode(value, delegate)),
+        };
+        fields.unsupported("tls", |value| value.items(transport::tls_route));
+        fields.unsupported("tcp", |value| value.items(transport::tcp_route));
+        whole(fields, &service);
+        service
+    })
+}
+
+/// What only the whole document shows.
+fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
+    if !["http", "tls", "tcp"].iter().any(|protocol| fields.has(protocol)) {
+        fields.note(Code::MissingField, "", "has no route", "add `http`, with at least one rule");
+    }
+    if service.hosts.is_empty() {
+        if !service.gateways.is_empty() {
+            fields.note(
+                Code::Conflict,
+                "gateways",
+                "a delegate has neither hosts nor gateways",
+                "add `hosts`, or remove `gateways`",
+            );
+        }
+        let message =
+            "is absent, which makes this a delegate, and delegates are not honoured by this mesh yet";
+        fields.note(
+            Code::UnsupportedField,
+            "hosts",
+            message,
+            "move its rules into the VirtualService of the host",
+        );
+    }
+    if service.in_mesh() && service.hosts.iter().any(|host| host.value == "*") {
+        fields.note(
+            Code::InvalidValue,
+            "hosts",
+            "`*` is a host only at a gateway",
+            "name the host, or a domain as `*.example.com`",
+        );
+    }
+    overlapping_hosts(fields, &service.hosts);
+    if service.in_mesh() && service.gateways.iter().any(|gateway| gateway.value != "mesh") {
+        let message = "gateways beside `mesh` have no effect until there is an edge";
+        fields.note(Code::Inert, "gateways", message, "nothing needs to be done");
+    }
+}
+
+/// No host may be listed that another of the same document covers.
+fn overlapping_hosts(fields: &mut Fields<'_, '_>, hosts: &[Spanned<String>]) {
+    for (index, host) in hosts.iter().enumerate() {
+        let covers = |earlier: &&Spanned<String>| {
+            covers(&earlier.value, &host.value) || covers(&host.value, &earlier.value)
+        };
+        if let Some(earlier) = hosts[..index].iter().find(covers) {
+            let message = format!("`{}` and `{}` overlap", earlier.value, host.value);
+            fields.reader.within("hosts", |reader| {
+                reader.note(Code::Duplicate, host.span, message, "keep the one that is meant");
+            });
+        }
+    }
+}
+
+/// Whether `pattern` is, or as a wildcard covers, `host`.
+fn covers(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(suffix) if host.parse::<IpAddr>().is_err() => {
+            host.strip_prefix('*').unwrap_or(host).ends_with(suffix)
+        }
+        _ => pattern == host,
+    }
+}

@@ -1,0 +1,193 @@
+//! Retries, faults, mirrors and CORS of an `http` rule: known to the last field, not honoured yet.
+//!
+//! They are read for their errors alone, so these decoders yield nothing. Honouring one is giving it a type to fill and
+//! saying `optional` instead of `unsupported` in `http.rs`.
+
+use super::super::fields::Value;
+use super::super::finding::Code;
+use super::super::pattern::string_match;
+use super::super::scalar::{boolean, choice, duration, integer, number, text};
+use super::super::spelling::shorten;
+use super::action;
+
+pub(super) fn retries(value: Value<'_, '_>) {
+    value.object(|fields| {
+        let attempts = fields.or_default("attempts", integer(0, i64::from(i32::MAX)));
+        fields.optional("perTryTimeout", duration);
+        fields.optional("retryOn", retry_on);
+        fields.optional("retryRemoteLocalities", boolean);
+        fields.optional("retryIgnorePreviousHosts", boolean);
+        fields.optional("backoff", duration);
+        let others = ["perTryTimeout", "retryOn", "retryRemoteLocalities", "backoff"];
+        if attempts == 0
+            && let Some(other) = others.into_iter().find(|name| fields.has(name))
+        {
+            fields.note(
+                Code::Conflict,
+                other,
+                "is given while `attempts` is 0",
+                "set `attempts`, or remove the field",
+            );
+        }
+    });
+}
+
+/// Conditions on which a request is tried again.
+pub(super) const RETRY_CONDITIONS: [&str; 16] = [
+    "5xx",
+    "gateway-error",
+    "reset",
+    "reset-before-request",
+    "connect-failure",
+    "retriable-4xx",
+    "refused-stream",
+    "retriable-status-codes",
+    "retriable-headers",
+    "envoy-ratelimited",
+    "http3-post-connect-failure",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+];
+
+fn retry_on(mut value: Value<'_, '_>) {
+    let written = text(value.reborrow());
+    for condition in written.split(',').map(str::trim).filter(|condition| !condition.is_empty()) {
+        let known = match condition.parse::<u16>() {
+            Ok(status) => (100..600).contains(&status),
+            Err(_) => RETRY_CONDITIONS.contains(&condition),
+        };
+        if !known {
+            let next = format!("use a status code or one of {}", RETRY_CONDITIONS.join(", "));
+            value.invalid(format!("`{}` is not a condition", shorten(condition)), next);
+        }
+    }
+}
+
+pub(super) fn fault(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.optional("delay", delay);
+        fields.optional("abort", abort);
+        if !fields.has("delay") && !fields.has("abort") {
+            fields.note(Code::MissingField, "", "injects nothing", "add `delay` or `abort`");
+        }
+    });
+}
+
+fn delay(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.exactly_one(&["fixedDelay", "exponentialDelay"]);
+        fields.optional("fixedDelay", duration);
+        fields.optional("exponentialDelay", duration);
+        fields.optional("percentage", percent);
+        fields.deprecated("percent", "`percentage`");
+        fields.optional("percent", integer(0, 100));
+    });
+}
+
+fn abort(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.exactly_one(&["httpStatus", "grpcStatus", "http2Error"]);
+        fields.optional("httpStatus", integer(200, 599));
+        fields.optional("grpcStatus", grpc_status);
+        fields.optional("http2Error", text);
+        fields.optional("percentage", percent);
+    });
+}
+
+fn grpc_status(value: Value<'_, '_>) {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    super::super::name::checked(value, |status| {
+        if NAMES.contains(&status) {
+            Ok(())
+        } else {
+            Err(format!("`{}` is not a gRPC status", shorten(status)))
+        }
+    });
+}
+
+/// `{value: 12.5}`, of a hundred; what is above zero is at least a millionth, as Envoy counts.
+pub(super) fn percent(value: Value<'_, '_>) {
+    value.object(|fields| {
+        let share = fields.optional("value", number(0.0, 100.0)).unwrap_or_default();
+        if share > 0.0 && share < 0.0001 {
+            fields.note(
+                Code::InvalidValue,
+                "value",
+                format!("{share} is below the smallest share"),
+                "write 0, or at least 0.0001",
+            );
+        }
+    });
+}
+
+pub(super) fn mirror(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.required("destination", action::destination);
+        fields.optional("percentage", percent);
+    });
+}
+
+pub(super) fn cors(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.list("allowOrigins", string_match);
+        fields.deprecated("allowOrigin", "`allowOrigins`");
+        fields.list("allowOrigin", text);
+        fields.list("allowMethods", |value| super::super::name::checked(value, method));
+        fields.list("allowHeaders", header_name);
+        fields.list("exposeHeaders", header_name);
+        fields.optional("maxAge", max_age);
+        fields.optional("allowCredentials", boolean);
+        fields.optional(
+            "unmatchedPreflights",
+            choice(&[("UNSPECIFIED", 0, ()), ("FORWARD", 1, ()), ("IGNORE", 2, ())]),
+        );
+    });
+}
+
+fn method(name: &str) -> Result<(), String> {
+    if name == "*"
+        || http::Method::from_bytes(name.as_bytes())
+            .is_ok_and(|method| method.as_str() == name.to_ascii_uppercase())
+    {
+        return Ok(());
+    }
+    Err(format!("`{}` is not a method", shorten(name)))
+}
+
+fn header_name(value: Value<'_, '_>) {
+    super::super::name::checked(value, |name| {
+        if name == "*" || super::super::header::is_header_name(name) {
+            Ok(())
+        } else {
+            Err(format!("`{}` is not the name of a header", shorten(name)))
+        }
+    });
+}
+
+/// The header that carries it counts whole seconds.
+fn max_age(mut value: Value<'_, '_>) {
+    if duration(value.reborrow()).subsec_millis() % 1000 != 0 && value.node.is_some() {
+        value.invalid("is not whole seconds", "write whole seconds, such as `24h`");
+    }
+}

@@ -1,0 +1,73 @@
+//! `tls` and `tcp` rules of a VirtualService: known to the last field, not honoured yet.
+//!
+//! They are read for their errors alone, as `resilience.rs` says.
+
+use super::super::fields::{Fields, Value};
+use super::super::finding::Code;
+use super::super::name;
+use super::super::scalar::{port, some, text};
+use super::super::spelling::shorten;
+use super::action;
+
+pub(super) fn tls_route(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.required("match", |mut value| {
+            let matches = value.reborrow().items(tls_match);
+            some(&mut value, &matches);
+        });
+        fields.required("route", destinations);
+    });
+}
+
+pub(super) fn tcp_route(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.list("match", tcp_match);
+        fields.required("route", destinations);
+    });
+}
+
+fn tls_match(value: Value<'_, '_>) {
+    value.object(|fields| {
+        fields.required("sniHosts", |mut value| {
+            let hosts = value.reborrow().items(sni_host);
+            some(&mut value, &hosts);
+        });
+        source(fields);
+    });
+}
+
+fn tcp_match(value: Value<'_, '_>) {
+    value.object(|fields| {
+        source(fields);
+        fields.optional("sourceSubnet", |value| name::checked(value, name::subnet));
+    });
+}
+
+/// What both protocols can match.
+fn source(fields: &mut Fields<'_, '_>) {
+    fields.list("destinationSubnets", |value| name::checked(value, name::subnet));
+    fields.optional("port", port);
+    fields.optional("sourceLabels", name::labels);
+    fields.list("gateways", name::gateway);
+    fields.optional("sourceNamespace", name::label);
+}
+
+fn sni_host(mut value: Value<'_, '_>) {
+    let host = text(value.reborrow());
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        let message = format!("`{}` is an address, which no client sends as a server name", shorten(&host));
+        value.reader.note(Code::Suspicious, value.span, message, "name the host");
+        return;
+    }
+    name::checked(value, name::wildcard_domain);
+}
+
+fn destinations(mut value: Value<'_, '_>) {
+    let weights = value.reborrow().items(|value| {
+        value.object(|fields| {
+            fields.required("destination", action::destination);
+            fields.or_default("weight", action::weight)
+        })
+    });
+    action::check_weights(&mut value, weights.into_iter());
+}

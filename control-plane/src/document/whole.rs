@@ -1,0 +1,238 @@
+//! What only the whole set shows: a subset that nothing defines, a host that nothing knows, a rule that never acts.
+//!
+//! It is asked of what would hold *after* a change, be it an application or a deletion, so that no order of changes can
+//! bring about what a single one would be refused for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::destination_rule::DestinationRule;
+use super::finding::{Code, Finding};
+use super::http_route::HttpRoute;
+use super::mesh_settings::MeshSettings;
+use super::name::{SERVICE_DOMAIN, qualified};
+use super::service::Service;
+use super::service_entry::ServiceEntry;
+use super::set::{Document, DocumentKey, DocumentSet};
+use super::virtual_service::{HttpAction, RouteDestination, VirtualService};
+use super::yaml::Span;
+
+/// A finding about one document of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WholeFinding {
+    /// The document.
+    pub document: DocumentKey,
+    /// What is to be said about it.
+    pub finding: Finding,
+}
+
+/// Judges a set as a whole. `registered` are hosts that workloads have registered, by their full names.
+pub fn check_whole(documents: &DocumentSet, registered: &BTreeSet<String>) -> Vec<WholeFinding> {
+    let mut whole = Whole { documents, hosts: Hosts::of(documents, registered), findings: Vec::new() };
+    whole.destinations();
+    whole.backends();
+    whole.shadowed();
+    whole.settings();
+    whole.findings
+}
+
+struct Whole<'a> {
+    documents: &'a DocumentSet,
+    hosts: Hosts,
+    findings: Vec<WholeFinding>,
+}
+
+impl Whole<'_> {
+    fn note(
+        &mut self,
+        document: &Document,
+        code: Code,
+        field: String,
+        span: Span,
+        message: String,
+        next: &str,
+    ) {
+        let finding = Finding { code, field, span, message, next: next.to_owned() };
+        self.findings.push(WholeFinding { document: document.key.clone(), finding });
+    }
+
+    fn destinations(&mut self) {
+        let rules: Vec<(String, &DestinationRule)> = self
+            .documents
+            .all::<DestinationRule>()
+            .into_iter()
+            .map(|(document, rule)| (qualified(&rule.host.value, &document.key.namespace), rule))
+            .collect();
+        for (document, service) in self.documents.all::<VirtualService>() {
+            if !service.in_mesh() {
+                continue;
+            }
+            for (index, rule) in service.http.iter().enumerate() {
+                let HttpAction::Route(routes) = &rule.action else { continue };
+                for (place, route) in routes.iter().enumerate() {
+                    let field = format!("spec.http[{index}].route[{place}].destination");
+                    self.destination(document, &rules, route, &field);
+                }
+            }
+        }
+    }
+
+    fn destination(
+        &mut self,
+        document: &Document,
+        rules: &[(String, &DestinationRule)],
+        route: &RouteDestination,
+        field: &str,
+    ) {
+        let host = qualified(&route.host.value, &document.key.namespace);
+        if let Some(subset) = &route.subset {
+            let defines =
+                |rule: &DestinationRule| rule.subsets.iter().any(|known| known.name.value == subset.value);
+            if !rules.iter().any(|(pattern, rule)| covers(pattern, &host) && defines(rule)) {
+                let message = format!("no DestinationRule of {host} defines the subset `{}`", subset.value);
+                let next = "define it in a DestinationRule, applied before or together with this document";
+                self.note(
+                    document,
+                    Code::DanglingSubset,
+                    format!("{field}.subset"),
+                    subset.span,
+                    message,
+                    next,
+                );
+            }
+        }
+        if !self.hosts.knows(&host) {
+            self.unknown_host(document, &host, format!("{field}.host"), route.host.span);
+        }
+    }
+
+    fn backends(&mut self) {
+        for (document, route) in self.documents.all::<HttpRoute>() {
+            if !route.in_mesh() {
+                continue;
+            }
+            for (index, rule) in route.rules.iter().enumerate() {
+                for (place, backend) in rule.backends.iter().enumerate() {
+                    let namespace = backend.namespace.as_deref().unwrap_or(&document.key.namespace);
+                    let host = qualified(&backend.name, namespace);
+                    if !self.hosts.knows(&host) {
+                        let field = format!("spec.rules[{index}].backendRefs[{place}].name");
+                        self.unknown_host(document, &host, field, backend.span);
+                    }
+                }
+            }
+        }
+    }
+
+    fn unknown_host(&mut self, document: &Document, host: &str, field: String, span: Span) {
+        let message = format!("no document and no workload makes {host} known; calls to it will fail");
+        self.note(
+            document,
+            Code::UnknownHost,
+            field,
+            span,
+            message,
+            "correct the name, or add a Service or ServiceEntry",
+        );
+    }
+
+    /// Of several VirtualServices for a host that the same callers see, the oldest wins whole.
+    fn shadowed(&mut self) {
+        let mut owners: BTreeMap<(String, BTreeSet<String>), DocumentKey> = BTreeMap::new();
+        for (document, service) in self.documents.all::<VirtualService>() {
+            if !service.in_mesh() {
+                continue;
+            }
+            let namespace = &document.key.namespace;
+            let seen_by = visibility(&service.export_to, namespace);
+            for (index, host) in service.hosts.iter().enumerate() {
+                let name = qualified(&host.value, namespace);
+                let owner =
+                    owners.entry((name.clone(), seen_by.clone())).or_insert_with(|| document.key.clone());
+                if *owner != document.key {
+                    let message = format!(
+                        "{owner} is older and also speaks for {name}; this document never acts for it"
+                    );
+                    let next = "move the rules into one document, or remove one of the two";
+                    self.note(
+                        document,
+                        Code::Shadowed,
+                        format!("spec.hosts[{index}]"),
+                        host.span,
+                        message,
+                        next,
+                    );
+                }
+            }
+        }
+    }
+
+    fn settings(&mut self) {
+        let all = self.documents.all::<MeshSettings>();
+        let Some(((first, _), others)) = all.split_first() else { return };
+        for (document, _) in others {
+            let message = format!("{} holds already, and a mesh has one MeshSettings", first.key);
+            self.note(
+                document,
+                Code::Duplicate,
+                String::new(),
+                document.span,
+                message,
+                "write all settings into one document",
+            );
+        }
+    }
+}
+
+/// The namespaces that see a document; `*` is all of them.
+fn visibility(export_to: &[String], namespace: &str) -> BTreeSet<String> {
+    if export_to.is_empty() || export_to.iter().any(|name| name == "*") {
+        return BTreeSet::from(["*".to_owned()]);
+    }
+    let named = export_to.iter().filter(|name| *name != "~");
+    named.map(|name| if name == "." { namespace.to_owned() } else { name.clone() }).collect()
+}
+
+/// The hosts that can be called.
+struct Hosts {
+    exact: BTreeSet<String>,
+    wildcards: Vec<String>,
+    /// Whether the mesh's own services are known at all: without any document of one, they register themselves.
+    services: bool,
+}
+
+impl Hosts {
+    fn of(documents: &DocumentSet, registered: &BTreeSet<String>) -> Self {
+        let mut exact = registered.clone();
+        for (document, _) in documents.all::<Service>() {
+            exact.insert(qualified(&document.key.name, &document.key.namespace));
+        }
+        let services = !exact.is_empty();
+        let mut wildcards = Vec::new();
+        for (document, entry) in documents.all::<ServiceEntry>() {
+            for host in &entry.hosts {
+                let host = qualified(&host.value, &document.key.namespace);
+                if host.starts_with('*') {
+                    wildcards.push(host);
+                } else {
+                    exact.insert(host);
+                }
+            }
+        }
+        Self { exact, wildcards, services }
+    }
+
+    fn knows(&self, host: &str) -> bool {
+        let local = host.ends_with(&format!(".svc.{SERVICE_DOMAIN}"));
+        (local && !self.services)
+            || self.exact.contains(host)
+            || self.wildcards.iter().any(|wildcard| covers(wildcard, host))
+    }
+}
+
+/// Whether a host, or a wildcard, covers another.
+fn covers(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(suffix) => host.ends_with(suffix),
+        None => pattern == host,
+    }
+}

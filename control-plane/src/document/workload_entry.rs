@@ -1,0 +1,97 @@
+//! WorkloadEntry: one endpoint, standing alone or inside a ServiceEntry.
+//!
+//! Alone it is found by the selectors of ServiceEntries through its labels, which is how workloads that do not register
+//! themselves enter the mesh.
+
+use std::collections::BTreeMap;
+
+use super::fields::{Fields, Value};
+use super::finding::Code;
+use super::name;
+use super::scalar::{port, text, unsigned};
+use super::yaml::Span;
+
+/// One endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct WorkloadEntry {
+    /// Where it stands.
+    pub span: Span,
+    /// An IP address, a DNS name, or `unix://…`.
+    pub address: String,
+    /// Listening ports by the name of the service port.
+    pub ports: BTreeMap<String, u16>,
+    /// What subsets and selectors look at.
+    pub labels: BTreeMap<String, String>,
+    /// `region/zone/subzone`.
+    pub locality: Option<String>,
+    /// The share among its peers; absent or 0 is 1.
+    pub weight: Option<u32>,
+    /// The service account that its certificate names.
+    pub service_account: Option<String>,
+}
+
+pub(super) fn decode(value: Value<'_, '_>) -> WorkloadEntry {
+    value.object(|fields| {
+        let entry = WorkloadEntry {
+            span: fields.span(),
+            address: fields.or_default("address", text),
+            ports: fields.or_default("ports", ports),
+            labels: fields.or_default("labels", name::labels),
+            locality: fields.optional("locality", text),
+            weight: fields.optional("weight", unsigned).filter(|weight| *weight > 0),
+            service_account: fields.optional("serviceAccount", text).filter(|account| !account.is_empty()),
+        };
+        fields.unsupported("network", text);
+        check_address(fields, &entry);
+        entry
+    })
+}
+
+fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {
+    if entry.address.is_empty() {
+        if !fields.has("network") {
+            fields.note(
+                Code::MissingField,
+                "address",
+                "is required and absent",
+                "add an IP address or a DNS name",
+            );
+        }
+        return;
+    }
+    if let Some(path) = entry.address.strip_prefix("unix://") {
+        if !path.starts_with(['/', '@']) || path.ends_with('/') {
+            fields.note(
+                Code::InvalidValue,
+                "address",
+                "is not the absolute path of a socket",
+                "write `unix:///run/app.sock`",
+            );
+        } else if !entry.ports.is_empty() {
+            fields.note(Code::Conflict, "ports", "a socket has no ports", "remove the ports");
+        } else {
+            fields.note(
+                Code::UnsupportedField,
+                "address",
+                "Unix sockets are not reached by this mesh yet",
+                "use an IP address",
+            );
+        }
+    } else if entry.address.parse::<std::net::IpAddr>().is_err()
+        && let Err(reason) = name::domain(&entry.address)
+    {
+        fields.note(Code::InvalidValue, "address", reason, "write an IP address or a DNS name");
+    }
+}
+
+fn ports(value: Value<'_, '_>) -> BTreeMap<String, u16> {
+    let entries = value.entries(|key, mut value| {
+        if value.node.is_some()
+            && let Err(reason) = name::dns_label(&key.value.to_ascii_lowercase())
+        {
+            value.invalid(reason, "use the name of the service's port");
+        }
+        port(value)
+    });
+    entries.into_iter().map(|(key, port)| (key.value, port)).collect()
+}
