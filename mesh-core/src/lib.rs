@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //!
-//! Pure values and decisions: [`canonical`], [`context`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
-//! [`subscription`]. Effects: [`ads`] (the configuration stream), [`mesh`] (the value a service holds).
+//! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
+//! [`status`], [`subscription`]. Effects: [`ads`] (the configuration stream), [`mesh`] (the value a service holds).
 
 mod ads;
 pub mod authz;
@@ -12,12 +12,14 @@ pub mod canonical;
 pub mod context;
 pub mod identity;
 pub mod join;
+pub mod matcher;
 pub mod mesh;
 pub mod proto;
 pub mod resource;
 pub mod route;
 pub mod saved;
 pub mod snapshot;
+pub mod status;
 pub mod subscription;
 pub mod trace;
 

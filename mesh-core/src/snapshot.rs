@@ -1,9 +1,10 @@
 //! One immutable value that a request reads from first layer to last: every host closure and inbound listener as of now.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::balance::Endpoint;
+use crate::balance::{ClusterState, Endpoint, Picker};
 use crate::resource::{ClusterSpec, InboundListener, Provenance};
 use crate::route::RouteTable;
 
@@ -47,4 +48,18 @@ pub struct Cluster {
     pub spec: Arc<ClusterSpec>,
     /// Endpoints that may be picked and others, as configured.
     pub endpoints: Box<[Endpoint]>,
+    picker: Picker,
+}
+
+impl Cluster {
+    /// Joins a cluster's configuration with its endpoints and its runtime state.
+    pub fn new(spec: Arc<ClusterSpec>, endpoints: Vec<Endpoint>, state: Arc<ClusterState>) -> Self {
+        let picker = Picker::new(spec.balancer, &endpoints, state);
+        Self { spec, endpoints: endpoints.into(), picker }
+    }
+
+    /// Picks an endpoint that is not in `tried`, or any where all have been. `None`: nothing takes requests (503, flag UH).
+    pub fn pick(&self, rng: &mut fastrand::Rng, tried: &[SocketAddr]) -> Option<&Endpoint> {
+        self.picker.pick(&self.endpoints, rng, tried)
+    }
 }

@@ -2,6 +2,9 @@
 
 mod authority;
 mod path;
+mod request_authority;
 
 pub use authority::{HostPort, NotAHost};
-pub use path::{CanonicalPath, NotCanonical, PathNormalization, canonicalize_uri};
+pub(crate) use path::with_path;
+pub use path::{CanonicalPath, NotCanonical, PathNormalization, canonicalize_path, canonicalize_uri};
+pub use request_authority::{inbound_authority, outbound_authority};

@@ -20,3 +20,14 @@ pub struct Provenance {
     /// `reviews.yaml:14`.
     pub at: Option<Arc<str>>,
 }
+
+impl Provenance {
+    /// Names the rule in a trace; the document is said only where it differs from the one named before.
+    pub(crate) fn label_after(&self, document: Option<&Arc<str>>) -> String {
+        let rule = self.rule.as_deref().unwrap_or("default route");
+        match &self.document {
+            Some(own) if Some(own) != document => format!("{own} {rule}"),
+            _ => rule.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The runtime state of all clusters and endpoints, kept over configuration changes by cluster name and address.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{ClusterState, Endpoint, EndpointState};
+use crate::resource::{ClusterSpec, EndpointSpec, UpstreamProtocol, UpstreamTls};
+
+/// Runtime state by cluster name and address.
+#[derive(Debug, Default)]
+pub struct EndpointStates {
+    clusters: HashMap<Arc<str>, ClusterEntry>,
+}
+
+#[derive(Debug, Default)]
+struct ClusterEntry {
+    state: Arc<ClusterState>,
+    endpoints: HashMap<SocketAddr, EndpointEntry>,
+}
+
+#[derive(Debug)]
+struct EndpointEntry {
+    security: Security,
+    state: Arc<EndpointState>,
+}
+
+/// What an open connection was made with. Where it changes, the connection must not carry on: it may be to a peer that is no
+/// longer believed, or in plaintext where it no longer may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Security {
+    tls: UpstreamTls,
+    protocol: UpstreamProtocol,
+    mesh_mtls: bool,
+}
+
+impl EndpointStates {
+    /// Joins a cluster's configuration with its state: known addresses keep theirs, new ones begin, those that left are closed.
+    pub fn join(
+        &mut self,
+        cluster: &ClusterSpec,
+        endpoints: &[EndpointSpec],
+    ) -> (Arc<ClusterState>, Vec<Endpoint>) {
+        let entry = self.clusters.entry(Arc::clone(&cluster.name)).or_default();
+        let mut before = std::mem::take(&mut entry.endpoints);
+        let mut joined = Vec::with_capacity(endpoints.len());
+        for spec in endpoints {
+            let security =
+                Security { tls: cluster.tls.clone(), protocol: cluster.protocol, mesh_mtls: spec.mesh_mtls };
+            let kept = before.remove(&spec.address).and_then(|old| match old.security == security {
+                true => Some(old),
+                false => {
+                    old.state.close();
+                    None
+                }
+            });
+            let kept = kept.unwrap_or_else(|| EndpointEntry { security, state: Arc::default() });
+            let state = &entry.endpoints.entry(spec.address).or_insert(kept).state;
+            joined.push(Endpoint { spec: spec.clone(), state: Arc::clone(state) });
+        }
+        before.values().for_each(|gone| gone.state.close());
+        (Arc::clone(&entry.state), joined)
+    }
+
+    /// Forgets a cluster that has left the configuration and closes its endpoints.
+    pub fn remove(&mut self, cluster: &str) {
+        if let Some(entry) = self.clusters.remove(cluster) {
+            entry.endpoints.values().for_each(|gone| gone.state.close());
+        }
+    }
+}
+
+impl EndpointState {
+    fn close(&self) {
+        if let Some(transport) = self.transport.get() {
+            transport.close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::balance::Transport;
+    use crate::resource::{BalancerPolicy, Health};
+
+    #[derive(Debug, Default)]
+    struct Closings(AtomicUsize);
+
+    impl Transport for Closings {
+        fn close(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn cluster(tls: UpstreamTls) -> ClusterSpec {
+        ClusterSpec {
+            name: "outbound|80||a".into(),
+            host: "a".into(),
+            port: 80,
+            subset: None,
+            endpoints_name: "outbound|80||a".into(),
+            tls,
+            protocol: UpstreamProtocol::Auto,
+            balancer: BalancerPolicy::LeastRequest,
+            connect_timeout: Duration::from_secs(1),
+            destination_rules: Vec::new(),
+        }
+    }
+
+    fn endpoint(port: u16) -> EndpointSpec {
+        EndpointSpec {
+            address: SocketAddr::from(([10, 0, 0, 1], port)),
+            workload: None,
+            locality: None,
+            priority: 0,
+            weight: 1,
+            health: Health::Healthy,
+            mesh_mtls: true,
+        }
+    }
+
+    fn open(endpoint: &Endpoint) -> Arc<Closings> {
+        let transport: Arc<Closings> = Arc::default();
+        endpoint.state.transport.set(Arc::clone(&transport) as Arc<dyn Transport>).expect("not open yet");
+        transport
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut EndpointStates) -> Option<Endpoint>, kept: bool, closings: usize) {
+        let mut states = EndpointStates::default();
+        let (_, before) = states.join(&cluster(UpstreamTls::Plaintext), &[endpoint(1)]);
+        let transport = open(&before[0]);
+        let after = change(&mut states);
+        assert_eq!(after.is_some_and(|after| Arc::ptr_eq(&after.state, &before[0].state)), kept);
+        assert_eq!(transport.0.load(Ordering::Relaxed), closings);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_state_while_others_come_and_go() {
+        let plaintext = cluster(UpstreamTls::Plaintext);
+        check(|states| states.join(&plaintext, &[endpoint(2), endpoint(1)]).1.pop(), true, 0);
+        let draining = EndpointSpec { health: Health::Draining, weight: 9, ..endpoint(1) };
+        check(|states| states.join(&plaintext, &[draining]).1.pop(), true, 0);
+    }
+
+    #[test]
+    fn an_endpoint_that_left_is_closed() {
+        check(|states| states.join(&cluster(UpstreamTls::Plaintext), &[]).1.pop(), false, 1);
+        check(
+            |states| {
+                states.remove("outbound|80||a");
+                None
+            },
+            false,
+            1,
+        );
+    }
+
+    #[test]
+    fn a_change_of_security_closes_what_was_open() {
+        let mtls = UpstreamTls::MeshMtls { identities: Arc::new([]), sni: "a".into() };
+        check(|states| states.join(&cluster(mtls), &[endpoint(1)]).1.pop(), false, 1);
+        let outside = EndpointSpec { mesh_mtls: false, ..endpoint(1) };
+        check(|states| states.join(&cluster(UpstreamTls::Plaintext), &[outside]).1.pop(), false, 1);
+    }
+}

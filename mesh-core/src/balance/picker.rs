@@ -1,0 +1,242 @@
+//! The choice among the endpoints of a cluster that take requests: constant time for equal weights, logarithmic otherwise.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use fastrand::Rng;
+
+use super::{ClusterState, Endpoint};
+use crate::resource::{BalancerPolicy, Health};
+
+/// Chooses among endpoints; made anew with every change of the cluster.
+#[derive(Debug)]
+pub struct Picker {
+    policy: BalancerPolicy,
+    state: Arc<ClusterState>,
+    /// The healthy endpoints of the first priority that has any.
+    pickable: Box<[usize]>,
+    /// Where each of them ends on the line of all weights; empty where weights are equal.
+    weight_ends: Box<[u64]>,
+}
+
+impl Picker {
+    /// A picker over `endpoints`, in whose order its answers are.
+    pub fn new(policy: BalancerPolicy, endpoints: &[Endpoint], state: Arc<ClusterState>) -> Self {
+        let healthy = |endpoint: &&Endpoint| endpoint.spec.health == Health::Healthy;
+        let priority = endpoints.iter().filter(healthy).map(|endpoint| endpoint.spec.priority).min();
+        let takes = |endpoint: &Endpoint| healthy(&endpoint) && Some(endpoint.spec.priority) == priority;
+        let pickable: Box<[usize]> = (0..endpoints.len()).filter(|at| takes(&endpoints[*at])).collect();
+        let weights: Vec<u32> = pickable.iter().map(|at| endpoints[*at].spec.weight).collect();
+        let weight_ends = match weights.windows(2).all(|pair| pair[0] == pair[1]) {
+            true => Box::default(),
+            false => ends(&weights),
+        };
+        Self { policy, state, pickable, weight_ends }
+    }
+
+    /// Picks one that is not in `tried`, or any where all have been. `None` where nothing takes requests.
+    pub fn pick<'e>(
+        &self,
+        endpoints: &'e [Endpoint],
+        rng: &mut Rng,
+        tried: &[SocketAddr],
+    ) -> Option<&'e Endpoint> {
+        if self.pickable.is_empty() {
+            return None;
+        }
+        let mut picked = self.draw(endpoints, rng);
+        if tried.is_empty() {
+            return Some(picked);
+        }
+        let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.spec.address);
+        for _ in 1..DRAWS_MAX {
+            if untried(picked) {
+                return Some(picked);
+            }
+            picked = self.draw(endpoints, rng);
+        }
+        let start = rng.usize(..self.pickable.len());
+        let from_start = self.pickable[start..].iter().chain(&self.pickable[..start]);
+        let any_untried = from_start.map(|at| &endpoints[*at]).find(|endpoint| untried(endpoint));
+        Some(any_untried.unwrap_or(picked))
+    }
+
+    fn draw<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng) -> &'e Endpoint {
+        let place = match self.policy {
+            BalancerPolicy::LeastRequest => return self.less_busy_of_two(endpoints, rng),
+            BalancerPolicy::RoundRobin => self.next_in_turn(),
+            BalancerPolicy::Random if self.weight_ends.is_empty() => rng.usize(..self.pickable.len()),
+            BalancerPolicy::Random => self.place_of(rng.u64(..self.weight_total())),
+        };
+        &endpoints[self.pickable[place]]
+    }
+
+    /// The power of two choices: nearly as even as asking all, and no crowd runs to the one that is idle.
+    fn less_busy_of_two<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng) -> &'e Endpoint {
+        let count = self.pickable.len();
+        let first = rng.usize(..count);
+        let one = &endpoints[self.pickable[first]];
+        if count == 1 {
+            return one;
+        }
+        let second = (first + 1 + rng.usize(..count - 1)) % count;
+        let other = &endpoints[self.pickable[second]];
+        // Cross-multiplied, so that an endpoint of double weight bears double the requests.
+        let load = |of: &Endpoint, by: &Endpoint| {
+            (u64::from(of.state.in_flight.load(Ordering::Relaxed)) + 1).saturating_mul(by.spec.weight.into())
+        };
+        if load(other, one) < load(one, other) { other } else { one }
+    }
+
+    /// The turn count belongs to the cluster's state, so that a change of endpoints does not send everybody to the first one.
+    /// With weights, turns multiplied by the golden ratio fall on the line of weights evenly and well spread.
+    fn next_in_turn(&self) -> usize {
+        let turn = self.state.turns.fetch_add(1, Ordering::Relaxed);
+        if self.weight_ends.is_empty() {
+            return (turn % self.pickable.len() as u64) as usize;
+        }
+        let spread = u128::from(turn.wrapping_mul(GOLDEN_RATIO_64)) * u128::from(self.weight_total());
+        self.place_of((spread >> 64) as u64)
+    }
+
+    fn weight_total(&self) -> u64 {
+        self.weight_ends.last().copied().unwrap_or_default()
+    }
+
+    fn place_of(&self, point: u64) -> usize {
+        self.weight_ends.partition_point(|end| *end <= point)
+    }
+}
+
+fn ends(weights: &[u32]) -> Box<[u64]> {
+    let running = weights.iter().scan(0, |end, weight| {
+        *end += u64::from(*weight);
+        Some(*end)
+    });
+    running.collect()
+}
+
+/// As many draws as Envoy makes (`host_selection_retry_max_attempts`) before the rest are looked through in order.
+const DRAWS_MAX: usize = 5;
+/// 2⁶⁴ divided by the golden ratio.
+const GOLDEN_RATIO_64: u64 = 0x9E37_79B9_7F4A_7C15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::EndpointSpec;
+
+    fn endpoint(port: u16, weight: u32, priority: u32, health: Health) -> Endpoint {
+        let address = SocketAddr::from(([10, 0, 0, 1], port));
+        let spec = EndpointSpec {
+            address,
+            workload: None,
+            locality: None,
+            priority,
+            weight,
+            health,
+            mesh_mtls: true,
+        };
+        Endpoint { spec, state: Arc::default() }
+    }
+
+    fn healthy(weights: &[u32]) -> Vec<Endpoint> {
+        let ports = 1..;
+        ports.zip(weights).map(|(port, weight)| endpoint(port, *weight, 0, Health::Healthy)).collect()
+    }
+
+    /// How often each endpoint is picked, by its port.
+    fn counts(policy: BalancerPolicy, endpoints: &[Endpoint], picks: usize) -> Vec<usize> {
+        let picker = Picker::new(policy, endpoints, Arc::default());
+        let mut rng = Rng::with_seed(7);
+        let mut counts = vec![0; endpoints.len()];
+        for _ in 0..picks {
+            let picked = picker.pick(endpoints, &mut rng, &[]).expect("an endpoint");
+            counts[usize::from(picked.spec.address.port()) - 1] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn only_healthy_endpoints_of_the_first_priority_are_picked() {
+        let endpoints = [
+            endpoint(1, 1, 0, Health::Unhealthy),
+            endpoint(2, 1, 0, Health::Draining),
+            endpoint(3, 1, 2, Health::Healthy),
+            endpoint(4, 1, 1, Health::Healthy),
+        ];
+        for policy in [BalancerPolicy::LeastRequest, BalancerPolicy::RoundRobin, BalancerPolicy::Random] {
+            assert_eq!(counts(policy, &endpoints, 10), [0, 0, 0, 10], "{policy:?}");
+            let none = Picker::new(policy, &endpoints[..2], Arc::default());
+            assert!(none.pick(&endpoints[..2], &mut Rng::with_seed(1), &[]).is_none());
+        }
+    }
+
+    #[test]
+    fn round_robin_goes_round_and_keeps_its_place_over_changes() {
+        assert_eq!(counts(BalancerPolicy::RoundRobin, &healthy(&[1, 1, 1]), 9), [3, 3, 3]);
+        let state: Arc<ClusterState> = Arc::default();
+        let endpoints = healthy(&[1, 1]);
+        let ports = [0, 1, 2, 3].map(|_| {
+            let picker = Picker::new(BalancerPolicy::RoundRobin, &endpoints, Arc::clone(&state));
+            picker.pick(&endpoints, &mut Rng::with_seed(1), &[]).expect("an endpoint").spec.address.port()
+        });
+        assert_eq!(ports, [1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn weights_are_shares() {
+        let near = |counts: Vec<usize>| {
+            counts.iter().zip([600, 300, 100]).all(|(seen, wanted)| seen.abs_diff(wanted) < 60)
+        };
+        assert!(near(counts(BalancerPolicy::RoundRobin, &healthy(&[6, 3, 1]), 1000)));
+        assert!(near(counts(BalancerPolicy::Random, &healthy(&[6, 3, 1]), 1000)));
+    }
+
+    #[test]
+    fn the_less_busy_of_two_is_picked() {
+        let endpoints = healthy(&[1, 1]);
+        let _busy = endpoints[0].state.begin();
+        assert_eq!(counts(BalancerPolicy::LeastRequest, &endpoints, 10), [0, 10]);
+        let heavy = healthy(&[3, 1]);
+        let _one = heavy[0].state.begin();
+        assert_eq!(counts(BalancerPolicy::LeastRequest, &heavy, 10), [10, 0]);
+    }
+
+    #[test]
+    fn a_request_counts_until_it_is_dropped() {
+        let endpoints = healthy(&[1]);
+        let request = endpoints[0].state.begin();
+        assert_eq!(endpoints[0].state.in_flight.load(Ordering::Relaxed), 1);
+        drop(request);
+        assert_eq!(endpoints[0].state.in_flight.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn tried_endpoints_are_picked_only_when_all_have_been() {
+        let endpoints = healthy(&[1_000_000, 1, 1]);
+        let tried: Vec<SocketAddr> = endpoints.iter().map(|endpoint| endpoint.spec.address).collect();
+        for policy in [BalancerPolicy::LeastRequest, BalancerPolicy::RoundRobin, BalancerPolicy::Random] {
+            let picker = Picker::new(policy, &endpoints, Arc::default());
+            let mut rng = Rng::with_seed(3);
+            for _ in 0..50 {
+                let picked = picker.pick(&endpoints, &mut rng, &tried[..2]).expect("an endpoint");
+                assert_eq!(picked.spec.address, tried[2], "{policy:?}");
+                assert!(picker.pick(&endpoints, &mut rng, &tried).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn picking_allocates_nothing() {
+        let endpoints = healthy(&[1, 2, 3]);
+        let picker = Picker::new(BalancerPolicy::LeastRequest, &endpoints, Arc::default());
+        let mut rng = Rng::with_seed(1);
+        let measured = allocation_counter::measure(|| {
+            let picked = picker.pick(&endpoints, &mut rng, &[]).expect("an endpoint");
+            drop(picked.state.begin());
+        });
+        assert_eq!(measured.count_total, 0);
+    }
+}
