@@ -1,6 +1,7 @@
 //! The mesh's control plane: documents in, xDS and certificates out.
 
 pub mod admin;
+pub mod ca;
 pub mod document;
 pub mod grant;
 pub mod registry;

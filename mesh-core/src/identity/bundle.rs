@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use rustls_pki_types::{CertificateDer, TrustAnchor, pem::PemObject};
 
-use super::spiffe_id::TrustDomain;
+use super::{pem::certificates_pem, spiffe_id::TrustDomain};
 
 /// A trust domain and the roots that vouch for its members. Cloning is cheap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,11 @@ impl TrustBundle {
     /// The roots' certificates.
     pub fn roots(&self) -> &[CertificateDer<'static>] {
         &self.roots
+    }
+
+    /// The roots as PEM.
+    pub fn to_pem(&self) -> String {
+        certificates_pem(&*self.roots)
     }
 
     /// The SHA-256 of each root's public key.

@@ -7,6 +7,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use super::{
     leaf::{Leaf, LeafError},
+    pem::{certificates_pem, private_key_pem},
     provider,
     spiffe_id::SpiffeId,
 };
@@ -72,6 +73,16 @@ impl Svid {
     /// The private key. It leaves the process only into an owner-only file.
     pub fn private_key(&self) -> &PrivateKeyDer<'static> {
         &self.key
+    }
+
+    /// The chain as PEM, leaf first.
+    pub fn chain_pem(&self) -> String {
+        certificates_pem(self.chain())
+    }
+
+    /// The private key as PEM, for an owner-only file.
+    pub fn private_key_pem(&self) -> String {
+        private_key_pem(&self.key)
     }
 
     /// Chain and signer as rustls takes them.
