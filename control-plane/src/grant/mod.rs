@@ -1,37 +1,20 @@
-//! A grant: what a certificate's holder may be and do, decided when its join token was made.
+//! Grants: who may join, as whom, and what it may register. The store keeps these values; the rules are here, and pure.
 //!
-//! Identity, labels, registrable services and views of the configuration all follow from it, never from what a process
-//! says of itself. It is recorded by certificate serial and inherited at renewal.
+//! Identity, labels, registrable services and views of the configuration all follow from a grant, never from what a
+//! process says of itself.
+//!
+//! # Layout
+//! `grant` identity, services, labels · `service` NAME:PORT · `token` admits a process to a grant · `record` the grant of a
+//! certificate · `format` the version in what is stored.
 
-use std::collections::BTreeMap;
+mod format;
+#[allow(clippy::module_inception, reason = "the folder's noun is the file's")]
+mod grant;
+mod record;
+mod service;
+mod token;
 
-use serde::{Deserialize, Serialize};
-
-/// What a join token gives to whoever joins with it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grant {
-    /// The namespace of its SPIFFE ID.
-    pub namespace: String,
-    /// The service account of its SPIFFE ID.
-    pub service_account: String,
-    /// What it may register; empty for a mere client.
-    #[serde(default)]
-    pub services: Vec<GrantedService>,
-    /// What selectors, subsets and `sourceLabels` look at.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-    /// `region/zone/subzone`, where the operator said it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locality: Option<String>,
-}
-
-/// A service and its port, as callers name them.
-#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct GrantedService {
-    /// The full name, lower case (`reviews.default.svc.cluster.local`).
-    pub host: String,
-    /// The port that callers name.
-    pub port: u16,
-}
+pub use grant::{Grant, GrantError};
+pub use record::GrantRecord;
+pub use service::{GrantedService, GrantedServiceError};
+pub use token::{Refusal, StoredToken, TokenCreationError, TokenLimits, create_token, redeem};

@@ -1,0 +1,198 @@
+//! What a process may be and do in the mesh, as its operator decided when making the token.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::service::{GrantedService, GrantedServiceError};
+use crate::ca::Subject;
+
+/// What a join token gives to whoever joins with it. Plain data: [`check`](Self::check) is held when a token is made,
+/// and every other grant descends from a token's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The namespace of its SPIFFE ID.
+    pub namespace: String,
+    /// The service account of its SPIFFE ID.
+    pub service_account: String,
+    /// What it may register; empty for a mere client.
+    #[serde(default)]
+    pub services: Vec<GrantedService>,
+    /// What selectors, subsets and `sourceLabels` look at.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// `region/zone/subzone`, where the operator said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<String>,
+}
+
+impl Grant {
+    /// Holds a grant to the rules for names, labels and sizes.
+    ///
+    /// # Errors
+    /// Names the part that is not legal.
+    pub fn check(&self) -> Result<(), GrantError> {
+        if !is_dns_label(&self.namespace) {
+            return Err(GrantError::Namespace { found: self.namespace.clone() });
+        }
+        let account = &self.service_account;
+        if account.len() > NAME_BYTES_MAX || !account.split('.').all(is_dns_label) {
+            return Err(GrantError::ServiceAccount { found: account.clone() });
+        }
+        if self.services.len() > SERVICES_MAX {
+            return Err(GrantError::TooMany { what: "services", max: SERVICES_MAX });
+        }
+        self.services.iter().try_for_each(GrantedService::check)?;
+        if self.labels.len() > LABELS_MAX {
+            return Err(GrantError::TooMany { what: "labels", max: LABELS_MAX });
+        }
+        if let Some((key, value)) = self.labels.iter().find(|(key, value)| !is_label(key, value)) {
+            return Err(GrantError::Label { key: key.clone(), value: value.clone() });
+        }
+        match &self.locality {
+            Some(locality) if !is_locality(locality) => Err(GrantError::Locality { found: locality.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whom a certificate under this grant names.
+    pub fn subject(&self) -> Subject {
+        Subject::Workload { namespace: self.namespace.clone(), service_account: self.service_account.clone() }
+    }
+}
+
+/// Why a grant is not legal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum GrantError {
+    #[error("namespace {found:?} is no DNS label (a-z, 0-9 and dashes inside, at most 63)")]
+    Namespace { found: String },
+    #[error("service account {found:?} is no DNS name (labels of a-z, 0-9 and dashes inside, at most 253)")]
+    ServiceAccount { found: String },
+    #[error("label {key}={value} is not legal: letters, digits, dash, underscore and dot inside, at most 63")]
+    Label { key: String, value: String },
+    #[error("locality {found:?} is not REGION, REGION/ZONE or REGION/ZONE/SUBZONE")]
+    Locality { found: String },
+    #[error("a grant has at most {max} {what}")]
+    TooMany { what: &'static str, max: usize },
+    #[error(transparent)]
+    Service(#[from] GrantedServiceError),
+}
+
+const SERVICES_MAX: usize = 64;
+const LABELS_MAX: usize = 64;
+/// A DNS name's length.
+pub(super) const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+
+/// RFC 1123: letters, digits and inner dashes.
+pub(super) fn is_dns_label(text: &str) -> bool {
+    let inside = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    !text.is_empty()
+        && text.len() <= LABEL_BYTES_MAX
+        && text.bytes().all(inside)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Kubernetes' rules for labels: `[prefix/]name`, and a value that may be empty.
+fn is_label(key: &str, value: &str) -> bool {
+    let word = |text: &str| {
+        text.len() <= LABEL_BYTES_MAX
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    let key_is_legal = match key.split_once('/') {
+        Some((prefix, name)) => {
+            prefix.len() <= NAME_BYTES_MAX && prefix.split('.').all(is_dns_label) && word(name)
+        }
+        None => word(key),
+    };
+    key_is_legal && (value.is_empty() || word(value))
+}
+
+/// One to three words with a slash between them.
+fn is_locality(text: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty()
+            && word.len() <= LABEL_BYTES_MAX
+            && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    text.split('/').count() <= 3 && text.split('/').all(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reviews() -> Grant {
+        Grant {
+            namespace: "default".into(),
+            service_account: "reviews".into(),
+            services: vec![GrantedService::parse("reviews:9080", "default", "cluster.local").unwrap()],
+            labels: BTreeMap::from([("version".into(), "v2".into())]),
+            locality: Some("eu/a".into()),
+        }
+    }
+
+    #[test]
+    fn legal_grants_pass() {
+        let check = |bend: fn(&mut Grant)| {
+            let mut grant = reviews();
+            bend(&mut grant);
+            assert_eq!(grant.check(), Ok(()));
+        };
+        check(|_| {});
+        check(|grant| grant.service_account = "a.b-c".into());
+        check(|grant| grant.services.clear());
+        check(|grant| grant.locality = None);
+        check(|grant| grant.locality = Some("r/z/s".into()));
+        check(|grant| {
+            grant.labels.insert("app.kubernetes.io/name".into(), "X_1".into());
+            grant.labels.insert("empty".into(), String::new());
+        });
+    }
+
+    #[test]
+    fn illegal_grants_are_refused_by_part() {
+        let check = |bend: &dyn Fn(&mut Grant), expected: &str| {
+            let mut grant = reviews();
+            bend(&mut grant);
+            let error = grant.check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        for namespace in ["", "a/b", "Default", "-a", "a-", "a.b"] {
+            check(&|grant| grant.namespace = namespace.into(), "namespace");
+        }
+        for account in ["", "a..b", "a/sa/b", "Ä"] {
+            check(&|grant| grant.service_account = account.into(), "service account");
+        }
+        for (key, value) in [("", "x"), ("k", "-"), ("k", "a b"), ("a/b/c", "x"), ("/k", "x")] {
+            check(
+                &|grant| {
+                    grant.labels.insert(key.into(), value.into());
+                },
+                "label",
+            );
+        }
+        for locality in ["", "/", "a//b", "a/b/c/d", "a b"] {
+            check(&|grant| grant.locality = Some(locality.into()), "locality");
+        }
+        check(&|grant| grant.services[0].host = "Reviews".into(), "service");
+        check(&|grant| grant.services[0].port = 0, "service");
+        check(&|grant| grant.services = vec![grant.services[0].clone(); 65], "at most 64 services");
+        check(
+            &|grant| grant.labels = (0..65).map(|n| (format!("k{n}"), String::new())).collect(),
+            "at most 64 labels",
+        );
+    }
+
+    #[test]
+    fn a_grant_is_read_back_and_unknown_fields_are_refused() {
+        let json = serde_json::to_string(&reviews()).unwrap();
+        assert_eq!(serde_json::from_str::<Grant>(&json).unwrap(), reviews());
+        serde_json::from_str::<Grant>(&json.replace("\"labels\"", "\"lables\"")).unwrap_err();
+    }
+}

@@ -1,0 +1,101 @@
+//! A service and port that a grant lets its holder register.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::grant::{NAME_BYTES_MAX, is_dns_label};
+
+/// A service and its port, as callers name them.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantedService {
+    /// The full name, lower case (`reviews.default.svc.cluster.local`).
+    pub host: String,
+    /// The port that callers name.
+    pub port: u16,
+}
+
+impl GrantedService {
+    /// Reads `NAME:PORT`; a short name (`reviews`, `reviews.shop`, `reviews.shop.svc`) is completed with `namespace` and
+    /// `domain` (`cluster.local`), any other is a host name already.
+    ///
+    /// # Errors
+    /// When it has another shape.
+    pub fn parse(text: &str, namespace: &str, domain: &str) -> Result<Self, GrantedServiceError> {
+        let refused = || GrantedServiceError { found: text.into() };
+        let (name, port) = text.split_once(':').ok_or_else(refused)?;
+        let digits = port.bytes().all(|b| b.is_ascii_digit());
+        let port = port.parse().ok().filter(|_| digits).ok_or_else(refused)?;
+        let labels: Vec<_> = name.split('.').collect();
+        let host = match labels.as_slice() {
+            [name] => format!("{name}.{namespace}.svc.{domain}"),
+            [name, namespace] | [name, namespace, "svc"] => format!("{name}.{namespace}.svc.{domain}"),
+            _ => name.to_owned(),
+        };
+        let service = Self { host, port };
+        service.check().map_err(|_| refused())?;
+        Ok(service)
+    }
+
+    pub(super) fn check(&self) -> Result<(), GrantedServiceError> {
+        let name = self.host.len() <= NAME_BYTES_MAX && self.host.split('.').all(is_dns_label);
+        match name && self.port != 0 {
+            true => Ok(()),
+            false => Err(GrantedServiceError { found: self.to_string() }),
+        }
+    }
+}
+
+impl fmt::Display for GrantedService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A text that names no service.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("service {found:?} is not NAME:PORT, such as `reviews:9080`")]
+pub struct GrantedServiceError {
+    /// What was given.
+    pub found: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_completed() {
+        fn check(text: &str, host: &str) {
+            let service = GrantedService::parse(text, "default", "cluster.local").unwrap();
+            assert_eq!((service.host.as_str(), service.port), (host, 1));
+        }
+        check("reviews:1", "reviews.default.svc.cluster.local");
+        check("reviews.shop:1", "reviews.shop.svc.cluster.local");
+        check("reviews.shop.svc:1", "reviews.shop.svc.cluster.local");
+        check("reviews.shop.svc.cluster.local:1", "reviews.shop.svc.cluster.local");
+        check("www.example.com:1", "www.example.com");
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        let texts = [
+            "",
+            "reviews",
+            ":1",
+            "reviews:",
+            "reviews:0",
+            "reviews:+1",
+            "reviews:65536",
+            "a b:1",
+            "*.x:1",
+            "A:1",
+            "a:1:2",
+        ];
+        for text in texts {
+            let error = GrantedService::parse(text, "default", "cluster.local").unwrap_err();
+            assert!(error.to_string().contains("NAME:PORT"), "{error}");
+        }
+    }
+}
