@@ -14,6 +14,12 @@ pub enum Fault {
     /// The inbound policy refuses.
     #[error("RBAC: access denied")]
     Denied,
+    /// There is no inbound policy to decide by.
+    #[error("the service is not configured")]
+    NotConfigured,
+    /// The service itself failed: its handler panicked, or its mesh layer stands where it protects nothing.
+    #[error("internal error")]
+    Internal,
     /// No rule of the host takes the request.
     #[error("no route matches the request")]
     NoRoute,
@@ -46,17 +52,20 @@ impl Fault {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoCluster(status) => *status,
             Self::DeniedOutbound => StatusCode::BAD_GATEWAY,
-            Self::Unresolved | Self::NoHealthyEndpoint | Self::UpstreamConnect => {
+            Self::NotConfigured | Self::Unresolved | Self::NoHealthyEndpoint | Self::UpstreamConnect => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
-    /// The gRPC status, as gRPC reads the HTTP one; a timeout is `DEADLINE_EXCEEDED` to a gRPC caller.
+    /// The gRPC status, as gRPC reads the HTTP one; a timeout is `DEADLINE_EXCEEDED` to a gRPC caller, and what failed in the
+    /// service is `INTERNAL`.
     pub fn grpc_status(&self) -> u8 {
         match (self, self.status()) {
             (Self::Timeout, _) => 4,
+            (Self::Internal, _) => 13,
             (_, status) => grpc_status_of(status),
         }
     }
@@ -69,7 +78,11 @@ impl Fault {
             Self::NoHealthyEndpoint => "UH",
             Self::UpstreamConnect => "UF",
             Self::Timeout => "UT",
-            Self::BadRequest(_) | Self::Denied | Self::DeniedOutbound => "-",
+            Self::BadRequest(_)
+            | Self::Denied
+            | Self::NotConfigured
+            | Self::Internal
+            | Self::DeniedOutbound => "-",
         }
     }
 }
@@ -150,6 +163,8 @@ mod tests {
     fn every_fault_has_its_status_and_flags() {
         check(Fault::BadRequest("why"), 400, "13", "-");
         check(Fault::Denied, 403, "7", "-");
+        check(Fault::NotConfigured, 503, "14", "-");
+        check(Fault::Internal, 500, "13", "-");
         check(Fault::NoRoute, 404, "12", "NR");
         check(Fault::NoCluster(StatusCode::SERVICE_UNAVAILABLE), 503, "14", "NC");
         check(Fault::NoCluster(StatusCode::INTERNAL_SERVER_ERROR), 500, "2", "NC");
