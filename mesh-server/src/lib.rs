@@ -1,1 +1,40 @@
-//! x
+//! The inbound side of the mesh: a service wraps its finished axum or tonic app, and only whom the mesh lets in reaches it.
+//!
+//! ```no_run
+//! # async fn example(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+//! let mesh = mesh_core::Mesh::from_env().await?;
+//! mesh_server::serve(&mesh, "0.0.0.0:9080", app).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layout
+//!
+//! - [`serve()`], [`serve_with_shutdown`], [`Server`]: everything in one; `drain` owns the connections, `protocol` bounds them
+//! - [`MeshListener`] and [`MeshLayer`]: the same in pieces, for one's own server
+//! - [`Peer`]: who called, for handlers
+//! - `stack`: the order of the stages; `canonical`, `inherited`, `refusal`: the stages' parts
+
+mod app;
+mod canonical;
+mod connection;
+mod drain;
+mod inherited;
+mod layer;
+mod listener;
+mod peer;
+mod protocol;
+mod refusal;
+mod serve;
+mod stack;
+mod termination;
+#[cfg(test)]
+mod testing;
+
+pub use app::App;
+pub use connection::Conn;
+pub use layer::{MeshLayer, MeshService};
+pub use listener::{Counters, Event, ListenerBuilder, MeshListener};
+pub use peer::{Peer, Transport};
+pub use refusal::RefusalBody;
+pub use serve::{Server, ServerBuilder, serve, serve_with_shutdown};

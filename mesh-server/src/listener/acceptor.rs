@@ -1,0 +1,182 @@
+//! The accept loop: it waits for configuration, then for sockets, and never for a peer.
+//!
+//! ```text
+//!   bind ── configuration here? ── listen ── accept ─┬─► handshake task ─► channel ─► MeshListener
+//!           (until then the kernel refuses)          ├─► handshake task ─►
+//!                                                    └─► …  (the one waiting longest makes room)
+//! ```
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time;
+
+use super::builder::ListenerLimits;
+use super::handshake::{Admission, Arrival};
+use super::site::{Event, Inbound, Site};
+use crate::connection::Conn;
+
+/// Everything the accept loop owns; it stops when its future is dropped, and its handshakes with it.
+pub(super) struct Acceptor {
+    pub(super) site: Arc<Site>,
+    /// None without a mesh, or where the mesh gave this process no identity.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) limits: ListenerLimits,
+    pub(super) conns: mpsc::Sender<io::Result<Conn>>,
+}
+
+impl Acceptor {
+    /// Waits for the configuration, listens, and says so by calling `serving`. Ends only where it cannot listen at all.
+    pub(super) async fn run(self, socket: TcpSocket, serving: impl FnOnce()) {
+        self.configured().await;
+        match socket.listen(BACKLOG_CONNECTIONS_MAX) {
+            Ok(listener) => {
+                serving();
+                self.accept_all(listener).await;
+            }
+            Err(error) => {
+                // An error says that nobody is there to be told.
+                let _ = self.conns.send(Err(error)).await;
+            }
+        }
+    }
+
+    async fn accept_all(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(self.limits.connections_max));
+        let mut handshakes = Handshakes::new(self.limits.handshakes_max);
+        loop {
+            let (socket, remote) = accept(&listener).await;
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                self.refuse(remote, "there are too many connections");
+                continue;
+            };
+            // Read for each socket, so that a change of mode meets the very next one.
+            let Some(admission) = self.admission() else {
+                self.refuse(remote, "there is no inbound configuration, or no identity to enforce it with");
+                continue;
+            };
+            let arrival = Arrival { socket, remote, place, site: Arc::clone(&self.site), admission };
+            if handshakes.begin(self.finish(arrival)) {
+                self.site.counters.add(Event::DisplacedHandshake);
+            }
+        }
+    }
+
+    /// Waits until there is something to enforce; says so while it waits.
+    async fn configured(&self) {
+        let mut reminder = time::interval(CONFIGURATION_REMINDER);
+        reminder.tick().await;
+        let mut configured = pin!(self.site.configured());
+        loop {
+            tokio::select! {
+                () = &mut configured => return,
+                _ = reminder.tick() => tracing::warn!(
+                    listener = %self.site.name,
+                    "no inbound configuration yet, so nothing is accepted; \
+                     `mesh status` tells whether the control plane knows this workload"
+                ),
+            }
+        }
+    }
+
+    fn admission(&self) -> Option<Admission> {
+        match (self.site.inbound(), &self.tls) {
+            (Inbound::Outside, _) => Some(Admission::Plaintext),
+            (Inbound::Configured(listener), tls) => Admission::of(listener.mtls_mode, tls.as_ref()),
+            (Inbound::Pending, _) => None,
+        }
+    }
+
+    fn refuse(&self, remote: SocketAddr, reason: &str) {
+        self.site.counters.add(Event::RefusedConnection);
+        tracing::warn!(listener = %self.site.name, peer = %remote, "connection refused: {reason}");
+    }
+
+    /// One handshake to its end, and the connection handed over.
+    fn finish(&self, arrival: Arrival) -> impl Future<Output = ()> + Send + 'static {
+        let site = Arc::clone(&self.site);
+        let conns = self.conns.clone();
+        let timeout = self.limits.handshake_timeout;
+        async move {
+            let remote = arrival.remote;
+            match time::timeout(timeout, arrival.admit()).await {
+                Ok(Ok(conn)) => {
+                    site.counters.add(Event::Accepted);
+                    // An error says that the listener is gone, and the connection with it.
+                    let _ = conns.send(Ok(conn)).await;
+                }
+                Ok(Err(closed)) => {
+                    if let Some(event) = closed.event() {
+                        site.counters.add(event);
+                        tracing::warn!(listener = %site.name, peer = %remote, "connection refused: {closed}");
+                    }
+                }
+                Err(_) => {
+                    site.counters.add(Event::TimedOutHandshake);
+                    tracing::debug!(listener = %site.name, peer = %remote, "connection closed: no handshake in time");
+                }
+            }
+        }
+    }
+}
+
+/// The handshakes under way: at most `handshakes_max`, the oldest of which makes room.
+///
+/// An honest handshake takes milliseconds, so that the one waiting longest is the one most likely idle. Waiting for a
+/// free place instead would let so many idle peers shut out everybody.
+struct Handshakes {
+    tasks: JoinSet<()>,
+    oldest_first: VecDeque<AbortHandle>,
+    handshakes_max: usize,
+}
+
+impl Handshakes {
+    fn new(handshakes_max: usize) -> Self {
+        Self { tasks: JoinSet::new(), oldest_first: VecDeque::new(), handshakes_max }
+    }
+
+    /// Starts one; true if another had to go.
+    fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) -> bool {
+        while self.tasks.try_join_next().is_some() {}
+        while self.oldest_first.front().is_some_and(AbortHandle::is_finished) {
+            self.oldest_first.pop_front();
+        }
+        let full = self.tasks.len() >= self.handshakes_max;
+        if full {
+            // Those that ended out of order leave their handles behind; a full house is when to sweep them.
+            self.oldest_first.retain(|handle| !handle.is_finished());
+            if let Some(oldest) = self.oldest_first.pop_front() {
+                oldest.abort();
+            }
+        }
+        self.oldest_first.push_back(self.tasks.spawn(handshake));
+        full
+    }
+}
+
+/// Accepts one socket. Out of file descriptors is no reason to spin, nor to stop.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            // The peer gave up while it waited in the backlog.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::error!(%error, "accepting a connection failed; trying again in a second");
+                time::sleep(ACCEPT_BACKOFF).await;
+            }
+        }
+    }
+}
+
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
+const CONFIGURATION_REMINDER: Duration = Duration::from_secs(5);
+const BACKLOG_CONNECTIONS_MAX: u32 = 1024;

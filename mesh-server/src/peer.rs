@@ -1,0 +1,113 @@
+//! Who is at the other end of a connection: proved once by the handshake, read by policy and by handlers.
+//!
+//! Only the listener can make a [`Peer`], so a request that carries one did come in through it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::request::Parts;
+use http::{Extensions, StatusCode};
+
+use crate::listener::Site;
+
+/// The facts of the connection that a request came on; cheap to clone.
+///
+/// ```
+/// use mesh_server::Peer;
+///
+/// async fn whoami(peer: Peer) -> String {
+///     peer.spiffe_id().unwrap_or("somebody outside the mesh").to_owned()
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(whoami));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Peer(Arc<Facts>);
+
+/// How a connection reached the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Mutual TLS: the peer proved its SPIFFE ID.
+    Mtls,
+    /// Bytes as they came; nobody proved anything.
+    Plaintext,
+}
+
+#[derive(Debug)]
+struct Facts {
+    spiffe_id: Option<Arc<str>>,
+    remote: SocketAddr,
+    local: SocketAddr,
+    site: Arc<Site>,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        spiffe_id: Option<Arc<str>>,
+        remote: SocketAddr,
+        local: SocketAddr,
+        site: Arc<Site>,
+    ) -> Self {
+        Self(Arc::new(Facts { spiffe_id, remote, local, site }))
+    }
+
+    /// The SPIFFE ID that the handshake proved, such as `spiffe://cluster.local/ns/default/sa/productpage`.
+    pub fn spiffe_id(&self) -> Option<&str> {
+        self.0.spiffe_id.as_deref()
+    }
+
+    /// The same without scheme, as policies name it: `cluster.local/ns/default/sa/productpage`.
+    pub fn principal(&self) -> Option<&str> {
+        let id = self.spiffe_id()?;
+        Some(id.strip_prefix("spiffe://").unwrap_or(id))
+    }
+
+    /// The address at the other end of the TCP connection.
+    pub fn address(&self) -> SocketAddr {
+        self.0.remote
+    }
+
+    /// The address at our end.
+    pub fn local_address(&self) -> SocketAddr {
+        self.0.local
+    }
+
+    /// How the connection reached us.
+    pub fn transport(&self) -> Transport {
+        if self.0.spiffe_id.is_some() { Transport::Mtls } else { Transport::Plaintext }
+    }
+
+    pub(crate) fn shared_spiffe_id(&self) -> Option<Arc<str>> {
+        self.0.spiffe_id.clone()
+    }
+
+    pub(crate) fn site(&self) -> &Arc<Site> {
+        &self.0.site
+    }
+
+    /// The facts as the listener or axum's own make-service left them on a request.
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
+        extensions
+            .get::<Self>()
+            .or_else(|| extensions.get::<axum::extract::ConnectInfo<Self>>().map(|info| &info.0))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        Self::of(&parts.extensions)
+            .cloned()
+            .ok_or((StatusCode::INTERNAL_SERVER_ERROR, "this request did not come through the mesh"))
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Infallible> {
+        Ok(Self::of(&parts.extensions).cloned())
+    }
+}

@@ -1,0 +1,159 @@
+//! The life of an inbound request, in the one order there is.
+//!
+//! ```text
+//!   accept · mTLS      listener/    who is there is proved before a byte of HTTP is read
+//!   → placement        guard        the layer protects only what has not been routed yet, on connections it can vouch for
+//!   → canonical        canonical    before the first decision, so that policy and application judge the same request
+//!   → context          inherited    before anything may call out, so that every call inherits deadline and trace
+//!   → authn            guard        the peer's identity is that of its connection; headers prove nothing
+//!   → authz            guard        last before the application, on all that the stages above established
+//!   → the application  run          under its context, its deadline, and a net for its panics
+//! ```
+//!
+//! Allocations per request, beyond those of hyper and the application: the box of the response future (`layer`), the
+//! shared context (the outbound side holds on to it), and the extensions by which handlers find their peer.
+
+#[cfg(test)]
+mod tests;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, MatchedPath, OriginalUri};
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{Request, Response};
+use mesh_core::authz::{InboundFacts, InboundHttp};
+use mesh_core::canonical::PathNormalization;
+use mesh_core::context::RequestContext;
+use mesh_core::status::{Fault, is_grpc};
+use mesh_core::trace::NoTrace;
+use tonic::transport::server::TcpConnectInfo;
+use tower::Service;
+
+use crate::canonical::canonicalize;
+use crate::inherited;
+use crate::listener::{Event, Inbound};
+use crate::peer::Peer;
+use crate::refusal::{Refusal, RefusalBody};
+
+/// A request that every stage let through.
+struct Admitted {
+    peer: Peer,
+    context: Arc<RequestContext>,
+}
+
+/// Answers one request: by the application, or in its place.
+pub(crate) async fn run<S, B, R>(
+    mut application: S,
+    request: Request<B>,
+    normalization: PathNormalization,
+) -> Result<Response<R>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: RefusalBody,
+{
+    let (mut parts, body) = request.into_parts();
+    let is_grpc = is_grpc(&parts.headers);
+    let admitted = match guard(&mut parts, normalization) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Ok(refusal.respond(is_grpc)),
+    };
+    tell(&mut parts, &admitted.peer);
+    let request = Request::from_parts(parts, body);
+    let deadline = admitted.context.deadline;
+    let answer = admitted.context.scope(async move { application.call(request).await });
+    // A panic leaves nothing of this request behind that another could see: service, request and context end with it.
+    let contained = AssertUnwindSafe(answer).catch_unwind();
+    let outcome = match deadline {
+        None => contained.await,
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), contained).await {
+            Ok(outcome) => outcome,
+            Err(_) => return Ok(Refusal::from(Fault::Timeout).respond(is_grpc)),
+        },
+    };
+    outcome.unwrap_or_else(|_| {
+        let site = admitted.peer.site();
+        site.counters.add(Event::Panic);
+        tracing::error!(listener = %site.name, "a handler panicked; its request was answered with an error");
+        Ok(Refusal::from(Fault::Internal).respond(is_grpc))
+    })
+}
+
+/// Every stage before the application.
+fn guard(parts: &mut Parts, normalization: PathNormalization) -> Result<Admitted, Refusal> {
+    let peer = placement(parts)?;
+    // Two counted references: the authority is read from the target as received while the path is being rewritten.
+    let received = parts.uri.clone();
+    let context = inherited::context(&parts.headers, peer.shared_spiffe_id(), Instant::now());
+    let http = canonicalize(parts, &received, normalization).map_err(|reason| {
+        tracing::info!(listener = %peer.site().name, peer = %peer.address(), "request refused: {reason}");
+        Fault::BadRequest(reason.0)
+    })?;
+    authorize(&peer, http)?;
+    Ok(Admitted { peer, context: Arc::new(context) })
+}
+
+/// A request that has been routed may have lost its path on the way (a nested router strips a prefix), and siblings of the
+/// route it came by are not guarded at all; one without connection facts came in by another listener.
+fn placement(parts: &Parts) -> Result<Peer, Fault> {
+    if parts.extensions.get::<OriginalUri>().is_some() || parts.extensions.get::<MatchedPath>().is_some() {
+        tracing::error!(
+            "MeshLayer stands inside a router, where it misses routes; wrap the finished app: \
+             `let app = MeshLayer::new(&mesh).layer(app);`"
+        );
+        return Err(Fault::Internal);
+    }
+    Peer::of(&parts.extensions).cloned().ok_or_else(|| {
+        tracing::error!(
+            "MeshLayer does not know the connection; accept with `MeshListener::bind(&mesh, address).await?` and serve \
+             with `axum::serve(listener, MeshLayer::new(&mesh).layer(app).into_make_service())`"
+        );
+        Fault::Internal
+    })
+}
+
+fn authorize(peer: &Peer, http: InboundHttp<'_>) -> Result<(), Refusal> {
+    let site = peer.site();
+    let listener = match site.inbound() {
+        Inbound::Configured(listener) => listener,
+        Inbound::Outside => return Ok(()),
+        Inbound::Pending => {
+            tracing::warn!(listener = %site.name, "request refused: the inbound configuration was withdrawn");
+            return Err(Fault::NotConfigured.into());
+        }
+    };
+    let facts = InboundFacts {
+        principal: peer.principal(),
+        source_ip: Some(peer.address().ip().to_canonical()),
+        destination_port: site.port,
+        http: Some(http),
+    };
+    let verdict = listener.policy.decide(&facts, &mut NoTrace);
+    if verdict.allowed {
+        return Ok(());
+    }
+    let decision = fastrand::u64(..);
+    site.counters.add(Event::DeniedRequest);
+    tracing::warn!(
+        decision = format_args!("{decision:016x}"),
+        rule = verdict.rule.unwrap_or("no ALLOW rule matches"),
+        at = verdict.at.unwrap_or("-"),
+        caller = peer.principal().unwrap_or("-"),
+        peer = %peer.address(),
+        method = %http.method,
+        path = http.path.as_str(),
+        listener = %site.name,
+        "request denied"
+    );
+    Err(Refusal { fault: Fault::Denied, decision: Some(decision) })
+}
+
+/// Leaves the connection's facts where handlers look for them: ours, axum's, tonic's.
+fn tell(parts: &mut Parts, peer: &Peer) {
+    let (remote, local) = (peer.address(), peer.local_address());
+    parts.extensions.insert(ConnectInfo(remote));
+    parts.extensions.insert(TcpConnectInfo { local_addr: Some(local), remote_addr: Some(remote) });
+    parts.extensions.insert(peer.clone());
+}
