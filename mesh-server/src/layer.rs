@@ -11,6 +11,7 @@ use mesh_core::Mesh;
 use mesh_core::canonical::PathNormalization;
 use tower::{Layer, Service};
 
+use crate::guards::Guards;
 use crate::peer::Peer;
 use crate::refusal::RefusalBody;
 use crate::stack;
@@ -34,6 +35,7 @@ pub struct MeshService<S> {
 impl MeshLayer {
     /// The layer for services that listen in this mesh.
     pub fn new(mesh: &Mesh) -> Self {
+        Guards::of(mesh).made();
         Self { normalization: mesh.settings().path_normalization }
     }
 }

@@ -19,6 +19,7 @@ mod app;
 mod canonical;
 mod connection;
 mod drain;
+mod guards;
 mod inherited;
 mod layer;
 mod listener;

@@ -23,10 +23,12 @@ use super::builder::ListenerLimits;
 use super::handshake::{Admission, Arrival};
 use super::site::{Event, Inbound, Site};
 use crate::connection::Conn;
+use crate::guards::Guards;
 
 /// Everything the accept loop owns; it stops when its future is dropped, and its handshakes with it.
 pub(super) struct Acceptor {
     pub(super) site: Arc<Site>,
+    pub(super) guards: Arc<Guards>,
     /// None without a mesh, or where the mesh gave this process no identity.
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) limits: ListenerLimits,
@@ -70,21 +72,32 @@ impl Acceptor {
         }
     }
 
-    /// Waits until there is something to enforce; says so while it waits.
+    /// Waits until there is something to enforce, and somebody to enforce it; says so while it waits.
     async fn configured(&self) {
         let mut reminder = time::interval(CONFIGURATION_REMINDER);
         reminder.tick().await;
-        let mut configured = pin!(self.site.configured());
+        let mut configured = pin!(async {
+            self.guards.wait().await;
+            self.site.configured().await;
+        });
         loop {
             tokio::select! {
                 () = &mut configured => return,
-                _ = reminder.tick() => tracing::warn!(
-                    listener = %self.site.name,
-                    "no inbound configuration yet, so nothing is accepted; \
-                     `mesh status` tells whether the control plane knows this workload"
-                ),
+                _ = reminder.tick() => self.remind(),
             }
         }
+    }
+
+    fn remind(&self) {
+        let reason = match self.guards.any() {
+            true => {
+                "no inbound configuration yet; `mesh status` tells whether the control plane knows this workload"
+            }
+            false => {
+                "no policy would be enforced; wrap the finished app: `let app = MeshLayer::new(&mesh).layer(app);`"
+            }
+        };
+        tracing::warn!(listener = %self.site.name, "nothing is accepted: {reason}");
     }
 
     fn admission(&self) -> Option<Admission> {

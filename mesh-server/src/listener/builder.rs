@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::MeshListener;
 use super::acceptor::Acceptor;
 use super::site::Site;
+use crate::guards::Guards;
 
 /// Options of a [`MeshListener`]; each has a default that needs no thought.
 #[derive(Debug, Clone)]
@@ -103,6 +104,7 @@ impl ListenerBuilder {
         let (sender, conns) = mpsc::channel(READY_CONNECTIONS_MAX);
         let acceptor = Acceptor {
             site: Arc::clone(&site),
+            guards: Guards::of(&self.mesh),
             tls: self.mesh.identity().map(|identity| server_config(identity, ClientCertificate::Required)),
             limits: self.limits,
             conns: sender,

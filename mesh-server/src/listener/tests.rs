@@ -11,12 +11,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Event, MeshListener};
+use super::{Event, ListenerBuilder, MeshListener};
+use crate::MeshLayer;
 use crate::peer::Transport;
 use crate::testing::{Authority, TestMesh, connect, spiffe_id};
 
 async fn listening(mesh: &TestMesh, mode: MtlsMode) -> MeshListener {
-    let listener = MeshListener::bind(&mesh.mesh, "127.0.0.1:0").await.unwrap();
+    listening_with(mesh, mode, |builder| builder).await
+}
+
+async fn listening_with(
+    mesh: &TestMesh,
+    mode: MtlsMode,
+    change: impl FnOnce(ListenerBuilder) -> ListenerBuilder,
+) -> MeshListener {
+    let _layer = MeshLayer::new(&mesh.mesh);
+    let listener = change(MeshListener::builder(&mesh.mesh)).bind("127.0.0.1:0").await.unwrap();
     mesh.configure(listener.address(), mode, Policy::default());
     listening_at(listener.address()).await;
     listener
@@ -57,9 +67,24 @@ async fn without_configuration_the_kernel_refuses() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert!(listener.registration().is_none());
 
+    let _layer = MeshLayer::new(&mesh.mesh);
     mesh.configure(listener.address(), MtlsMode::Permissive, Policy::default());
     listening_at(listener.address()).await;
     assert!(listener.registration().is_some());
+}
+
+#[tokio::test]
+async fn without_a_layer_the_kernel_refuses() {
+    let mesh = TestMesh::new();
+    let listener = MeshListener::bind(&mesh.mesh, "127.0.0.1:0").await.unwrap();
+    mesh.configure(listener.address(), MtlsMode::Permissive, Policy::default());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let refused = TcpStream::connect(listener.address()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let _layer = MeshLayer::new(&mesh.mesh);
+    listening_at(listener.address()).await;
 }
 
 #[tokio::test]
@@ -92,10 +117,7 @@ async fn idle_peers_block_nobody() {
 #[tokio::test]
 async fn the_handshake_waiting_longest_makes_room() {
     let mesh = TestMesh::new();
-    let listener = MeshListener::builder(&mesh.mesh).handshakes_max(2).bind("127.0.0.1:0").await;
-    let mut listener = listener.unwrap();
-    mesh.configure(listener.address(), MtlsMode::Strict, Policy::default());
-    listening_at(listener.address()).await;
+    let mut listener = listening_with(&mesh, MtlsMode::Strict, |builder| builder.handshakes_max(2)).await;
     let mut idle = Vec::new();
     for _ in 0..5 {
         idle.push(TcpStream::connect(listener.address()).await.unwrap());
@@ -109,13 +131,8 @@ async fn the_handshake_waiting_longest_makes_room() {
 #[tokio::test]
 async fn a_silent_peer_is_closed_in_time() {
     let mesh = TestMesh::new();
-    let listener = MeshListener::builder(&mesh.mesh)
-        .handshake_timeout(Duration::from_millis(20))
-        .bind("127.0.0.1:0")
-        .await
-        .unwrap();
-    mesh.configure(listener.address(), MtlsMode::Permissive, Policy::default());
-    listening_at(listener.address()).await;
+    let quick = |builder: ListenerBuilder| builder.handshake_timeout(Duration::from_millis(20));
+    let listener = listening_with(&mesh, MtlsMode::Permissive, quick).await;
     assert_eq!(answer_to(listener.address(), b"").await, b"");
     until_counted(&listener, Event::TimedOutHandshake, 1).await;
 }
@@ -186,11 +203,8 @@ async fn a_new_mode_meets_the_next_connection() {
 #[tokio::test]
 async fn one_connection_too_many_is_closed() {
     let mesh = TestMesh::new();
-    let listener = MeshListener::builder(&mesh.mesh).connections_max(1).bind("127.0.0.1:0").await;
-    let listener = listener.unwrap();
-    mesh.configure(listener.address(), MtlsMode::Disable, Policy::default());
-    // It takes the one place, and nobody takes it out of the listener.
-    listening_at(listener.address()).await;
+    // The connection by which this looks takes the one place, and nobody takes it out of the listener.
+    let listener = listening_with(&mesh, MtlsMode::Disable, |builder| builder.connections_max(1)).await;
     until_counted(&listener, Event::Accepted, 1).await;
     assert_eq!(answer_to(listener.address(), REQUEST).await, b"");
     assert_eq!(listener.counters().count(Event::RefusedConnection), 1);
@@ -198,7 +212,9 @@ async fn one_connection_too_many_is_closed() {
 
 #[tokio::test]
 async fn without_a_mesh_everything_is_let_in() {
-    let mut listener = MeshListener::bind(&Mesh::off(), "127.0.0.1:0").await.unwrap();
+    let mesh = Mesh::off();
+    let _layer = MeshLayer::new(&mesh);
+    let mut listener = MeshListener::bind(&mesh, "127.0.0.1:0").await.unwrap();
     listening_at(listener.address()).await;
     let conn = timeout(WAIT, listener.next()).await.unwrap().unwrap();
     assert_eq!(conn.peer().transport(), Transport::Plaintext);
