@@ -4,5 +4,7 @@ pub mod admin;
 pub mod ca;
 pub mod document;
 pub mod grant;
+pub mod model;
 pub mod registry;
 pub mod store;
+pub mod translate;

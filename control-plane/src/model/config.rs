@@ -1,0 +1,89 @@
+//! Documents by kind, their names completed, the oldest first: what configuration says, without what serves.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Labels;
+use super::authorization;
+use super::caller::View;
+use super::declared::Declared;
+use super::destination_rule::{self, Merged};
+use super::http_route::{self, Alternative};
+use super::peer_authentication::{self, EffectiveMode};
+use super::service::Service;
+use super::virtual_service::{self, Routing};
+use super::workload::Workload;
+use crate::document::{AuthorizationPolicy, HttpRoute, MeshSettings, PeerAuthentication};
+
+/// What all documents together say.
+#[derive(Debug, Default)]
+pub struct Config {
+    pub(super) settings: MeshSettings,
+    pub(super) services: HashMap<Arc<str>, Vec<Service>>,
+    pub(super) wildcard_services: Vec<Service>,
+    pub(super) workloads: Vec<Workload>,
+    pub(super) routings: Vec<Routing>,
+    pub(super) destination_rules: Vec<destination_rule::Rule>,
+    pub(super) http_routes: Vec<Declared<HttpRoute>>,
+    pub(super) peer_authentications: Vec<Declared<PeerAuthentication>>,
+    pub(super) authorization_policies: Vec<Declared<AuthorizationPolicy>>,
+}
+
+impl Config {
+    /// The mesh-wide values.
+    pub fn settings(&self) -> &MeshSettings {
+        &self.settings
+    }
+
+    /// The services that documents declare under a full name, the oldest first.
+    pub fn services(&self, full_name: &str) -> &[Service] {
+        self.services.get(full_name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every service that a document declares.
+    pub fn all_services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values().flatten().chain(&self.wildcard_services)
+    }
+
+    pub(super) fn wildcard_services(&self) -> &[Service] {
+        &self.wildcard_services
+    }
+
+    /// The workloads that documents describe.
+    pub fn workloads(&self) -> &[Workload] {
+        &self.workloads
+    }
+
+    /// The VirtualService that speaks for a host, as a caller sees it, if a rule of it can apply on that port.
+    pub fn virtual_service(&self, view: &View<'_>, full_name: &str, port: u16) -> Option<&Routing> {
+        let routing = virtual_service::select(&self.routings, view, full_name)?;
+        (!routing.rules(view, port).is_empty()).then_some(routing)
+    }
+
+    /// The alternatives of the HTTPRoutes that speak for a service's port.
+    pub fn http_routes(&self, view: &View<'_>, service: &Service, port: u16) -> Option<Vec<Alternative<'_>>> {
+        http_route::select(&self.http_routes, view, service, port)
+    }
+
+    /// The DestinationRules that a caller's traffic to a service obeys.
+    pub fn destination_rules(&self, view: &View<'_>, service: &Service) -> Merged<'_> {
+        let service = (&*service.host, &*service.namespace);
+        destination_rule::select(&self.destination_rules, view, &self.settings, service)
+    }
+
+    /// Which transports a workload's port takes.
+    pub fn mtls_mode(&self, namespace: &str, labels: &Labels, port: u16) -> EffectiveMode {
+        let root = &self.settings.root_namespace;
+        peer_authentication::effective(&self.peer_authentications, root, (namespace, labels), port)
+    }
+
+    /// The AuthorizationPolicies that hold for a workload, the oldest first.
+    pub fn authorization_policies<'w>(
+        &'w self,
+        namespace: &str,
+        labels: &Labels,
+    ) -> impl Iterator<Item = &'w Declared<AuthorizationPolicy>> {
+        let root = &self.settings.root_namespace;
+        authorization::applicable(&self.authorization_policies, root, (namespace, labels))
+    }
+}

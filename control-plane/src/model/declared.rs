@@ -1,0 +1,32 @@
+//! A document as the model keeps it: its spec with its name and the place that it came from.
+
+use std::sync::Arc;
+
+use mesh_core::resource::Provenance;
+
+use crate::document::Span;
+
+/// A document's spec and what identifies it.
+#[derive(Debug, Clone)]
+pub struct Declared<T> {
+    /// `VirtualService/default/reviews`.
+    pub id: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// The file it came from.
+    pub file: Arc<str>,
+    /// What it says.
+    pub spec: Arc<T>,
+}
+
+impl<T> Declared<T> {
+    /// `reviews.yaml:14`.
+    pub fn at(&self, span: Span) -> Arc<str> {
+        format!("{}:{}", self.file, span.line).into()
+    }
+
+    /// The document at one of its places.
+    pub fn provenance(&self, span: Span) -> Provenance {
+        Provenance { document: Some(self.id.clone()), at: Some(self.at(span)), ..Provenance::default() }
+    }
+}

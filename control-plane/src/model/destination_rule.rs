@@ -1,0 +1,136 @@
+//! Which DestinationRule a caller's traffic to a service obeys (ISTIO-FIELDS §2.4).
+//!
+//! Three levels are asked in turn: the caller's namespace, the service's, the root namespace. The first with a rule for the
+//! host decides alone; nothing is inherited from another level, which surprises people often enough that explain lists
+//! the documents that took part.
+
+use mesh_core::resource::{BalancerPolicy, Provenance};
+
+use super::caller::View;
+use super::declared::Declared;
+use super::host;
+use super::visibility::Visibility;
+use crate::document::MeshSettings;
+use crate::document::{DestinationRule, SimpleBalancer, Subset, TlsMode, TrafficPolicy};
+
+/// One DestinationRule, its names completed.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    document: Declared<DestinationRule>,
+    host: String,
+    visibility: Visibility,
+}
+
+/// What a service's traffic obeys: documents of one host, namespace and visibility, read as one, the oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct Merged<'w> {
+    rules: Vec<&'w Rule>,
+}
+
+impl Rule {
+    pub(super) fn new(document: Declared<DestinationRule>, settings: &MeshSettings) -> Self {
+        let host = host::complete(&document.spec.host.value, &document.namespace).into_owned();
+        let default = &settings.default_export_to.destination_rule;
+        let visibility = Visibility::new(&document.spec.export_to, &document.namespace, default);
+        Self { document, host, visibility }
+    }
+
+    /// Whether callers of its own namespace see it.
+    fn at_home(&self) -> bool {
+        self.visibility.includes(&self.document.namespace, &self.document.namespace)
+    }
+}
+
+/// Finds the rules for a service. `rules` are all there are, the oldest first.
+pub(super) fn select<'w>(
+    rules: &'w [Rule],
+    view: &View<'_>,
+    settings: &MeshSettings,
+    service: (&str, &str),
+) -> Merged<'w> {
+    let (service_host, service_namespace) = service;
+    if !rules.iter().any(|rule| host::covers(&rule.host, service_host)) {
+        // Nothing can apply, whoever asks: the namespace stays unread and everybody shares the answer.
+        return Merged::default();
+    }
+    let caller = view.namespace();
+    let root = settings.root_namespace.as_str();
+    let own =
+        rules.iter().filter(|rule| *rule.document.namespace == *caller).filter(|rule| match caller == root {
+            // What the root namespace exports is meant for everybody, and comes last.
+            true => rule.visibility == Visibility::Private,
+            false => rule.at_home(),
+        });
+    let found = most_specific(own, service_host);
+    if !found.is_empty() {
+        return merge(found);
+    }
+    for level in [service_namespace, root] {
+        let exported = rules
+            .iter()
+            .filter(|rule| *rule.document.namespace == *level && rule.visibility != Visibility::Private);
+        let seen = most_specific(exported, service_host).into_iter();
+        let seen: Vec<_> = seen.filter(|rule| rule.visibility.includes(caller, level)).collect();
+        if !seen.is_empty() {
+            return merge(seen);
+        }
+    }
+    Merged::default()
+}
+
+fn most_specific<'w>(rules: impl Iterator<Item = &'w Rule>, service_host: &str) -> Vec<&'w Rule> {
+    let covering: Vec<&Rule> = rules.filter(|rule| host::covers(&rule.host, service_host)).collect();
+    let best = covering.iter().map(|rule| host::specificity(&rule.host)).max();
+    covering.into_iter().filter(|rule| Some(host::specificity(&rule.host)) == best).collect()
+}
+
+/// Rules of one visibility are read as one; the group with the oldest rule counts.
+fn merge(rules: Vec<&Rule>) -> Merged<'_> {
+    let Some(oldest) = rules.first().copied() else { return Merged::default() };
+    Merged { rules: rules.into_iter().filter(|rule| rule.visibility == oldest.visibility).collect() }
+}
+
+impl<'w> Merged<'w> {
+    /// The subset of that name; the oldest definition counts.
+    pub fn subset(&self, name: &str) -> Option<&'w Subset> {
+        self.rules
+            .iter()
+            .flat_map(|rule| &rule.document.spec.subsets)
+            .find(|subset| subset.name.value == name)
+    }
+
+    /// The names of all subsets.
+    pub fn subset_names(&self) -> impl Iterator<Item = &'w str> {
+        self.rules
+            .iter()
+            .flat_map(|rule| &rule.document.spec.subsets)
+            .map(|subset| subset.name.value.as_str())
+    }
+
+    /// The documents that take part, the oldest first.
+    pub fn documents(&self) -> impl Iterator<Item = Provenance> {
+        self.rules.iter().map(|rule| rule.document.provenance(rule.document.spec.span))
+    }
+
+    /// The balancer: the subset's block, else the rule's, else the mesh's.
+    pub fn balancer(&self, subset: Option<&Subset>) -> BalancerPolicy {
+        match self.block(subset, |policy| policy.load_balancer) {
+            None | Some(SimpleBalancer::LeastRequest) => BalancerPolicy::LeastRequest,
+            Some(SimpleBalancer::RoundRobin) => BalancerPolicy::RoundRobin,
+            Some(SimpleBalancer::Random) => BalancerPolicy::Random,
+        }
+    }
+
+    /// The TLS mode, if a document says one.
+    pub fn tls(&self, subset: Option<&Subset>) -> Option<TlsMode> {
+        self.block(subset, |policy| policy.tls)
+    }
+
+    /// A block of the subset's policy, else of the rule's own; never a mixture of both.
+    fn block<B>(&self, subset: Option<&Subset>, block: impl Fn(&TrafficPolicy) -> Option<B>) -> Option<B> {
+        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref()).and_then(&block);
+        // Of several documents only the oldest one's policy counts.
+        let of_rule = || self.rules.iter().find_map(|rule| rule.document.spec.traffic_policy.as_ref());
+        of_subset.or_else(|| of_rule().and_then(&block))
+    }
+}

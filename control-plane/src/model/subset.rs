@@ -1,0 +1,98 @@
+//! One subset of a service's port as one caller sees it: what a cluster and its endpoints are made of.
+
+use mesh_core::resource::{BalancerPolicy, MtlsMode, Provenance};
+
+use super::Labels;
+use super::caller::View;
+use super::destination_rule::Merged;
+use super::service::{Origin, Service, ServicePort};
+use super::world::{Endpoint, World};
+use crate::document::{Subset, TlsMode};
+use crate::translate::name::ClusterName;
+
+/// One subset, or the whole, of a service's port, with the rules that apply to it.
+#[derive(Debug, Clone)]
+pub struct SubsetView<'w> {
+    /// The service.
+    pub service: &'w Service,
+    /// The port.
+    pub port: &'w ServicePort,
+    subset: Option<&'w Subset>,
+    rules: Merged<'w>,
+}
+
+/// How a cluster's endpoints are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In plaintext.
+    Plaintext,
+    /// With the mesh's mTLS, because a document says so: also to endpoints that will refuse it.
+    MeshMtls,
+    /// With the mesh's mTLS where the endpoint takes it, else in plaintext.
+    AutoMtls,
+}
+
+impl World {
+    /// What a cluster's name means to a caller; none if there is no such service, port or subset.
+    pub fn subset(&self, view: &View<'_>, name: &ClusterName<'_>) -> Option<SubsetView<'_>> {
+        let service = self.service(view, name.host)?;
+        let port = service.port(name.port)?;
+        let rules = self.config().destination_rules(view, service);
+        let subset = match name.subset {
+            "" => None,
+            name => Some(rules.subset(name)?),
+        };
+        Some(SubsetView { service, port, subset, rules })
+    }
+}
+
+impl<'w> SubsetView<'w> {
+    /// The endpoints that carry the subset's labels. A presumed one is presumed to carry them.
+    pub fn endpoints(&self, world: &'w World) -> Vec<Endpoint<'w>> {
+        let mut endpoints = world.endpoints(self.service, self.port);
+        if let Some(subset) = self.subset {
+            endpoints
+                .retain(|endpoint| endpoint.workload.is_none_or(|workload| workload.matches(&subset.labels)));
+        }
+        endpoints
+    }
+
+    /// How the endpoints are spoken to: as the rule says, else mTLS for those that take it.
+    pub fn transport(&self, world: &World) -> Transport {
+        match self.rules.tls(self.subset) {
+            Some(TlsMode::Disable) => Transport::Plaintext,
+            // The other modes are refused with their documents; whatever is stored meanwhile must not fall to plaintext.
+            Some(TlsMode::IstioMutual | TlsMode::Simple | TlsMode::Mutual) => Transport::MeshMtls,
+            None if self.service.origin == Origin::External || !world.settings().auto_mtls => {
+                Transport::Plaintext
+            }
+            None => {
+                let endpoints = world.endpoints(self.service, self.port);
+                let none_takes_it =
+                    !endpoints.is_empty() && !endpoints.iter().any(|one| self.takes_mtls(world, one));
+                if none_takes_it { Transport::Plaintext } else { Transport::AutoMtls }
+            }
+        }
+    }
+
+    /// Whether an endpoint is in the mesh and terminates its mTLS.
+    pub fn takes_mtls(&self, world: &World, endpoint: &Endpoint<'_>) -> bool {
+        let nothing = Labels::new();
+        let (in_mesh, namespace, labels) = match endpoint.workload {
+            Some(workload) => (workload.in_mesh, &workload.namespace, &*workload.labels),
+            None => (true, &self.service.namespace, self.service.selector.as_ref().unwrap_or(&nothing)),
+        };
+        in_mesh
+            && world.config().mtls_mode(namespace, labels, endpoint.workload_port).mode != MtlsMode::Disable
+    }
+
+    /// How an endpoint is chosen.
+    pub fn balancer(&self) -> BalancerPolicy {
+        self.rules.balancer(self.subset)
+    }
+
+    /// The DestinationRules that take part.
+    pub fn documents(&self) -> impl Iterator<Item = Provenance> {
+        self.rules.documents()
+    }
+}

@@ -1,0 +1,87 @@
+//! Which VirtualService speaks for a host (ISTIO-FIELDS §2.2): one document, whole, and never a mixture.
+
+use super::caller::View;
+use super::declared::Declared;
+use super::host;
+use super::visibility::Visibility;
+use crate::document::MeshSettings;
+use crate::document::{HttpMatch, HttpRule, VirtualService};
+
+/// One VirtualService that holds inside the mesh, its names completed.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// The document.
+    pub document: Declared<VirtualService>,
+    hosts: Vec<String>,
+    visibility: Visibility,
+}
+
+impl Routing {
+    pub(super) fn new(document: Declared<VirtualService>, settings: &MeshSettings) -> Option<Self> {
+        if !document.spec.in_mesh() {
+            return None;
+        }
+        let complete = |host: &str| host::complete(host, &document.namespace).into_owned();
+        let hosts = document.spec.hosts.iter().map(|host| complete(&host.value)).collect();
+        let default = &settings.default_export_to.virtual_service;
+        let visibility = Visibility::new(&document.spec.export_to, &document.namespace, default);
+        Some(Self { document, hosts, visibility })
+    }
+
+    /// The most specific of its hosts that covers `full_name`.
+    fn covering(&self, full_name: &str) -> Option<(bool, usize)> {
+        let covering = self.hosts.iter().filter(|pattern| host::covers(pattern, full_name));
+        covering.map(|pattern| host::specificity(pattern)).max()
+    }
+
+    /// The rules that can apply to this caller on this port, with their place in the document. The entries of a rule
+    /// that cannot apply are left out; a rule that has none left is left out whole.
+    pub fn rules<'s>(&'s self, view: &View<'_>, port: u16) -> Vec<(usize, &'s HttpRule, Vec<&'s HttpMatch>)> {
+        let mut rules = Vec::new();
+        for (index, rule) in self.document.spec.http.iter().enumerate() {
+            let entries: Vec<&HttpMatch> =
+                rule.matches.iter().filter(|entry| applies(entry, view, port)).collect();
+            if !rule.matches.is_empty() && entries.is_empty() {
+                continue;
+            }
+            rules.push((index, rule, entries));
+        }
+        rules
+    }
+}
+
+/// What of an entry is known before any request: port, gateway and who calls.
+fn applies(entry: &HttpMatch, view: &View<'_>, port: u16) -> bool {
+    let in_mesh = entry.gateways.is_empty() || entry.gateways.iter().any(|gateway| gateway.value == "mesh");
+    in_mesh
+        && entry.port.is_none_or(|wanted| wanted == port)
+        && entry.source_namespace.as_ref().is_none_or(|wanted| wanted == view.namespace())
+        && (entry.source_labels.is_empty() || super::workload::carries(view.labels(), &entry.source_labels))
+}
+
+/// The document that speaks for a host. `all` are the oldest first. Those private to the caller's namespace come before those
+/// exported to it by name, and those before public ones; among them an exact host beats a wildcard, then age decides.
+pub(super) fn select<'w>(all: &'w [Routing], view: &View<'_>, full_name: &str) -> Option<&'w Routing> {
+    let covering: Vec<_> = all.iter().filter_map(|one| Some((one, one.covering(full_name)?))).collect();
+    if covering.iter().all(|(one, _)| one.visibility == Visibility::Public) {
+        return best(covering.into_iter());
+    }
+    let caller = view.namespace();
+    let seen =
+        covering.into_iter().filter(|(one, _)| one.visibility.includes(caller, &one.document.namespace));
+    let mut seen: Vec<_> = seen.collect();
+    seen.sort_by_key(|(one, _)| match one.visibility {
+        Visibility::Private => 0,
+        Visibility::Namespaces(_) => 1,
+        Visibility::Public | Visibility::None => 2,
+    });
+    best(seen.into_iter())
+}
+
+/// The first of the most specific.
+fn best<'w>(candidates: impl Iterator<Item = (&'w Routing, (bool, usize))>) -> Option<&'w Routing> {
+    let first_of_best = |best: (&'w Routing, (bool, usize)), next: (&'w Routing, (bool, usize))| {
+        if next.1 > best.1 { next } else { best }
+    };
+    candidates.reduce(first_of_best).map(|(routing, _)| routing)
+}

@@ -1,0 +1,196 @@
+//! The world at one moment: configuration and what serves, immutable, with the look-ups that translation asks for.
+//!
+//! Configuration and fleet are shared separately, because instances come and go by the minute and documents do not.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use mesh_core::resource::Health;
+
+use super::caller::View;
+use super::config::Config;
+use super::fleet::Fleet;
+use super::host;
+use super::service::{Origin, Protocol, Service, ServicePort, TargetPort};
+use super::visibility::Visibility;
+use super::workload::Workload;
+use crate::document::MeshSettings;
+
+/// Everything that decides what a caller gets.
+#[derive(Debug, Clone)]
+pub struct World {
+    config: Arc<Config>,
+    fleet: Arc<Fleet>,
+    granted: Arc<HashMap<Arc<str>, Vec<Service>>>,
+    presume: bool,
+}
+
+/// What a dialled host turned out to be.
+#[derive(Debug, Clone)]
+pub struct Resolved<'w> {
+    /// Its full name.
+    pub host: String,
+    /// The service, unless only a VirtualService speaks for the host.
+    pub service: Option<&'w Service>,
+}
+
+/// One endpoint of a service's port.
+#[derive(Debug, Clone)]
+pub struct Endpoint<'w> {
+    /// The workload; none for a presumed one.
+    pub workload: Option<&'w Workload>,
+    /// Where callers connect to; from a reserved block where no document tells.
+    pub address: SocketAddr,
+    /// The workload's own port.
+    pub workload_port: u16,
+}
+
+/// Endpoints whose address no document tells get one from this reserved block, which can never be reached.
+const UNTOLD: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 0);
+
+/// Whether an address stands for one that no document tells.
+pub fn is_untold(address: SocketAddr) -> bool {
+    matches!(address.ip(), std::net::IpAddr::V4(ip) if ip.octets()[0] >= UNTOLD.octets()[0])
+}
+
+impl World {
+    /// The world of a running mesh.
+    pub fn new(config: Arc<Config>, fleet: Fleet) -> Self {
+        let mut granted: HashMap<Arc<str>, Vec<Service>> = HashMap::new();
+        for service in fleet.granted() {
+            let described =
+                config.services(&service.host).iter().any(|other| other.namespace == service.namespace);
+            if !described {
+                let visibility =
+                    Visibility::new(&[], &service.namespace, &config.settings().default_export_to.service);
+                let ports = service.ports.iter().map(|port| registered_port(*port)).collect();
+                granted.entry(service.host.clone()).or_default().push(Service {
+                    host: service.host.clone(),
+                    namespace: service.namespace.clone(),
+                    origin: Origin::Registered,
+                    ports,
+                    selector: None,
+                    inline: Vec::new(),
+                    entry: None,
+                    visibility,
+                });
+            }
+        }
+        Self { config, fleet: Arc::new(fleet), granted: Arc::new(granted), presume: false }
+    }
+
+    /// The world that documents describe by themselves, where a service without endpoints is presumed to have one.
+    pub fn offline(config: Arc<Config>) -> Self {
+        let fleet = Fleet::new(config.workloads().to_vec(), Vec::new());
+        Self { presume: true, ..Self::new(config, fleet) }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The mesh-wide values.
+    pub fn settings(&self) -> &MeshSettings {
+        self.config.settings()
+    }
+
+    /// What serves.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// What a caller means by the host that it dials; none if the mesh knows nothing of it.
+    pub fn resolve(&self, view: &View<'_>, dialled: &str, port: u16) -> Option<Resolved<'_>> {
+        let names = host::candidates(dialled, || view.namespace().to_owned());
+        let service = names.iter().find_map(|name| Some((name, self.service(view, name)?)));
+        if let Some((name, service)) = service {
+            return service.port(port).map(|_| Resolved { host: name.clone(), service: Some(service) });
+        }
+        // A VirtualService may speak for a host without a service; it then holds on any port (DESIGN §5).
+        let routed = names.into_iter().find(|name| self.config.virtual_service(view, name, port).is_some());
+        routed.map(|host| Resolved { host, service: None })
+    }
+
+    /// The service that a caller reaches by a full name: of its own namespace first, then by origin, then the oldest.
+    pub fn service(&self, view: &View<'_>, full_name: &str) -> Option<&Service> {
+        let found = self.visible(view, self.services(full_name));
+        found.or_else(|| {
+            let wildcard = self.config.wildcard_services().iter();
+            let mut covering: Vec<_> =
+                wildcard.filter(|service| host::covers(&service.host, full_name)).collect();
+            covering.sort_by_key(|service| std::cmp::Reverse(service.host.len()));
+            let longest = covering.first()?.host.clone();
+            self.visible(view, covering.into_iter().filter(|service| service.host == longest))
+        })
+    }
+
+    fn services(&self, full_name: &str) -> impl Iterator<Item = &Service> {
+        self.config.services(full_name).iter().chain(self.granted.get(full_name).into_iter().flatten())
+    }
+
+    fn visible<'w>(
+        &self,
+        view: &View<'_>,
+        services: impl Iterator<Item = &'w Service>,
+    ) -> Option<&'w Service> {
+        let seen: Vec<&Service> = services.collect();
+        // The namespace is asked for only where it can make a difference, so that callers share encodings.
+        if let [only] = seen[..]
+            && only.visibility == Visibility::Public
+        {
+            return Some(only);
+        }
+        seen.into_iter()
+            .filter(|service| service.visibility.includes(view.namespace(), &service.namespace))
+            .min_by_key(|service| (*service.namespace != *view.namespace(), service.origin))
+    }
+
+    /// The workloads of a service.
+    pub fn members<'w>(&'w self, service: &'w Service) -> impl Iterator<Item = &'w Workload> {
+        let selected =
+            self.fleet.of(&service.namespace).iter().filter(|workload| service.has_member(workload));
+        service.inline.iter().chain(selected)
+    }
+
+    /// The endpoints of a service's port, subsets aside.
+    pub fn endpoints<'w>(&'w self, service: &'w Service, port: &'w ServicePort) -> Vec<Endpoint<'w>> {
+        let mut untold = u32::from(UNTOLD);
+        let mut untold_address = |port: u16| {
+            untold = untold.saturating_add(1);
+            SocketAddr::new(Ipv4Addr::from(untold).into(), port)
+        };
+        let mut endpoints: Vec<Endpoint<'_>> = Vec::new();
+        let mut members = 0;
+        for workload in self.members(service) {
+            members += 1;
+            let Some((address, workload_port)) = port.on(&service.host, workload) else { continue };
+            let address = address.unwrap_or_else(|| untold_address(workload_port));
+            endpoints.push(Endpoint { workload: Some(workload), address, workload_port });
+        }
+        if members == 0 && self.presume {
+            let workload_port = match port.target {
+                TargetPort::Number(number) => number,
+                TargetPort::Same | TargetPort::Name(_) => port.number,
+            };
+            endpoints.push(Endpoint {
+                workload: None,
+                address: untold_address(workload_port),
+                workload_port,
+            });
+        }
+        endpoints
+    }
+}
+
+impl Endpoint<'_> {
+    /// Whether it takes new requests, as far as is known.
+    pub fn health(&self) -> Health {
+        self.workload.map_or(Health::Healthy, |workload| workload.health)
+    }
+}
+
+fn registered_port(number: u16) -> ServicePort {
+    ServicePort { number, name: String::new(), protocol: Protocol::Undeclared, target: TargetPort::Same }
+}

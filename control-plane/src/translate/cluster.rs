@@ -1,0 +1,159 @@
+//! A cluster: one subset of a service's port, and how its endpoints are spoken to.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, TransportSocketMatch,
+};
+use envoy_types::pb::envoy::config::cluster::v3::{Cluster, LoadBalancingPolicy, load_balancing_policy};
+use envoy_types::pb::envoy::config::core::v3::{
+    Http1ProtocolOptions, Http2ProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
+};
+use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::random::v3::Random;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
+use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
+    AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions,
+};
+use envoy_types::pb::google::protobuf::Any;
+use mesh_core::resource::{BalancerPolicy, Provenance};
+
+use super::encode::{self, CLUSTER, PLAIN};
+use super::listener::ads;
+use super::metadata::{self, Entry};
+use super::name::ClusterName;
+use super::tls;
+use crate::model::{Protocol, SubsetView, Transport, View, World};
+
+pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
+    let name = ClusterName::parse(name)?;
+    let subset = world.subset(view, &name)?;
+    let transport = subset.transport(world);
+    let mut cluster = Cluster {
+        name: name.to_string(),
+        connect_timeout: Some(duration(world.settings().connect_timeout)),
+        eds_cluster_config: Some(EdsClusterConfig {
+            eds_config: Some(ads()),
+            service_name: name.to_string(),
+        }),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
+        load_balancing_policy: Some(balancers(subset.balancer())),
+        typed_extension_protocol_options: HashMap::from([(
+            PROTOCOL_OPTIONS.to_owned(),
+            protocol(&subset, transport),
+        )]),
+        metadata: Some(metadata::ours(facts(&name, &subset))),
+        ..Cluster::default()
+    };
+    if transport != Transport::Plaintext {
+        let identities = identities(world, &subset);
+        cluster.transport_socket = Some(tls::upstream(&name.sni(), &identities));
+    }
+    if transport == Transport::AutoMtls {
+        cluster.transport_socket_matches = vec![plaintext_match()];
+    }
+    Some(encode::pack(&cluster, &CLUSTER))
+}
+
+/// The SPIFFE IDs of the workloads that serve the subset: nobody else may answer for it.
+fn identities(world: &World, subset: &SubsetView<'_>) -> BTreeSet<String> {
+    let trust_domain = &world.settings().trust_domain;
+    let workloads = subset.endpoints(world).into_iter().filter_map(|endpoint| endpoint.workload);
+    workloads.filter_map(|workload| workload.spiffe_id(trust_domain)).collect()
+}
+
+fn facts(name: &ClusterName<'_>, subset: &SubsetView<'_>) -> Vec<(String, Entry)> {
+    let rules = subset.documents().map(|Provenance { document, at, .. }| {
+        let keys = [("document", document), ("at", at)];
+        Entry::object(
+            keys.into_iter().filter_map(|(key, value)| Some((key.to_owned(), Entry::text(value.as_ref()?)))),
+        )
+    });
+    let mut facts = vec![
+        ("host".to_owned(), Entry::text(name.host)),
+        ("port".to_owned(), Entry::number(name.port.into())),
+        ("destination_rule".to_owned(), Entry::list(rules)),
+    ];
+    if !name.subset.is_empty() {
+        facts.push(("subset".to_owned(), Entry::text(name.subset)));
+    }
+    facts
+}
+
+/// The balancer by preference, ending in the one that every client has: gRPC refuses a list in which it knows nothing.
+fn balancers(wanted: BalancerPolicy) -> LoadBalancingPolicy {
+    let round_robin =
+        extension("envoy.load_balancing_policies.round_robin", encode::pack(&RoundRobin::default(), &PLAIN));
+    let preferred = match wanted {
+        BalancerPolicy::LeastRequest => Some(extension(
+            "envoy.load_balancing_policies.least_request",
+            encode::pack(&LeastRequest::default(), &PLAIN),
+        )),
+        BalancerPolicy::Random => {
+            Some(extension("envoy.load_balancing_policies.random", encode::pack(&Random::default(), &PLAIN)))
+        }
+        BalancerPolicy::RoundRobin => None,
+    };
+    let policies = preferred.into_iter().chain([round_robin]);
+    let policies =
+        policies.map(|config| load_balancing_policy::Policy { typed_extension_config: Some(config) });
+    LoadBalancingPolicy { policies: policies.collect() }
+}
+
+fn extension(name: &str, config: Any) -> TypedExtensionConfig {
+    TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }
+}
+
+fn protocol(subset: &SubsetView<'_>, transport: Transport) -> Any {
+    let options = match (subset.port.protocol, transport) {
+        (Protocol::Http2, _) => {
+            explicit(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()))
+        }
+        (_, Transport::Plaintext) => {
+            explicit(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()))
+        }
+        _ => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
+            http_protocol_options: Some(Http1ProtocolOptions::default()),
+            http2_protocol_options: Some(Http2ProtocolOptions::default()),
+            ..AutoHttpConfig::default()
+        }),
+    };
+    let options =
+        HttpProtocolOptions { upstream_protocol_options: Some(options), ..HttpProtocolOptions::default() };
+    encode::pack(&options, &PLAIN)
+}
+
+fn explicit(config: ProtocolConfig) -> UpstreamProtocolOptions {
+    UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) })
+}
+
+/// Endpoints outside the mesh are marked and spoken to in plaintext.
+fn plaintext_match() -> TransportSocketMatch {
+    let raw = TransportSocket {
+        name: "envoy.transport_sockets.raw_buffer".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(encode::pack(&RawBuffer {}, &PLAIN))),
+    };
+    TransportSocketMatch {
+        name: "plaintext".to_owned(),
+        r#match: Some(plaintext_mark()),
+        transport_socket: Some(raw),
+    }
+}
+
+/// `{tlsMode: disabled}`, on the endpoint and in the match alike.
+pub(super) fn plaintext_mark() -> envoy_types::pb::google::protobuf::Struct {
+    metadata::structure([("tlsMode".to_owned(), Entry::text("disabled"))])
+}
+
+pub(super) fn duration(duration: Duration) -> envoy_types::pb::google::protobuf::Duration {
+    envoy_types::pb::google::protobuf::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

@@ -1,0 +1,95 @@
+//! The endpoints of a cluster, grouped by locality.
+
+use std::collections::{BTreeMap, HashMap};
+
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{
+    Address, HealthStatus, Locality, Metadata, SocketAddress, address,
+};
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{
+    self as wire, ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints,
+};
+use envoy_types::pb::google::protobuf::{Any, UInt32Value};
+use mesh_core::resource::Health;
+
+use super::cluster::plaintext_mark;
+use super::encode::{self, ENDPOINTS};
+use super::metadata::{self, Entry};
+use super::name::ClusterName;
+use crate::model::{Endpoint, Transport, View, World};
+
+pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
+    let name = ClusterName::parse(name)?;
+    let subset = world.subset(view, &name)?;
+    let automatic = subset.transport(world) == Transport::AutoMtls;
+    let mut localities: BTreeMap<Option<&str>, Vec<LbEndpoint>> = BTreeMap::new();
+    for endpoint in subset.endpoints(world) {
+        let marked = automatic && !subset.takes_mtls(world, &endpoint);
+        let locality = endpoint.workload.and_then(|workload| workload.locality.as_deref());
+        localities.entry(locality).or_default().push(lb_endpoint(&endpoint, marked));
+    }
+    let assignment = ClusterLoadAssignment {
+        cluster_name: name.to_string(),
+        endpoints: localities.into_iter().map(|(locality, endpoints)| group(locality, endpoints)).collect(),
+        ..ClusterLoadAssignment::default()
+    };
+    Some(encode::pack(&assignment, &ENDPOINTS))
+}
+
+fn group(locality: Option<&str>, lb_endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
+    let mut parts = locality.unwrap_or_default().splitn(3, '/').map(str::to_owned);
+    let mut part = || parts.next().unwrap_or_default();
+    let locality = Locality { region: part(), zone: part(), sub_zone: part() };
+    let weights =
+        lb_endpoints.iter().map(|endpoint| endpoint.load_balancing_weight.map_or(1, |weight| weight.value));
+    // gRPC leaves out a locality without a weight.
+    let weight = weights.fold(0, u32::saturating_add);
+    LocalityLbEndpoints {
+        locality: Some(locality),
+        lb_endpoints,
+        load_balancing_weight: Some(UInt32Value { value: weight }),
+        ..LocalityLbEndpoints::default()
+    }
+}
+
+fn lb_endpoint(endpoint: &Endpoint<'_>, plaintext: bool) -> LbEndpoint {
+    let health = match endpoint.health() {
+        Health::Healthy => HealthStatus::Healthy,
+        Health::Draining => HealthStatus::Draining,
+        Health::Unhealthy => HealthStatus::Unhealthy,
+    };
+    let workload =
+        endpoint.workload.map(|workload| ("workload".to_owned(), Entry::text(&workload.full_name())));
+    let mut metadata = metadata::ours(workload);
+    if plaintext {
+        let mark = HashMap::from([(TRANSPORT_SOCKET_MATCH.to_owned(), plaintext_mark())]);
+        metadata = Metadata {
+            filter_metadata: mark.into_iter().chain(metadata.filter_metadata).collect(),
+            ..metadata
+        };
+    }
+    LbEndpoint {
+        health_status: health.into(),
+        metadata: Some(metadata),
+        load_balancing_weight: Some(UInt32Value {
+            value: endpoint.workload.map_or(1, |workload| workload.weight.max(1)),
+        }),
+        host_identifier: Some(HostIdentifier::Endpoint(wire::Endpoint {
+            address: Some(socket(endpoint.address)),
+            ..wire::Endpoint::default()
+        })),
+    }
+}
+
+pub(super) fn socket(address: std::net::SocketAddr) -> Address {
+    Address {
+        address: Some(address::Address::SocketAddress(SocketAddress {
+            address: address.ip().to_string(),
+            port_specifier: Some(PortSpecifier::PortValue(address.port().into())),
+            ..SocketAddress::default()
+        })),
+    }
+}
+
+const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";

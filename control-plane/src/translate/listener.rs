@@ -1,0 +1,57 @@
+//! The outbound listener: what a dialled `HOST:PORT` leads to, in the form that gRPC and our clients read.
+
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource};
+use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Listener};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds, http_filter,
+};
+use envoy_types::pb::google::protobuf::Any;
+
+use super::encode::{self, LISTENER, PLAIN};
+use super::name::host_port;
+use crate::model::{View, World};
+
+pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
+    let (host, port) = host_port(name)?;
+    let resolved = world.resolve(view, host, port)?;
+    let manager = HttpConnectionManager {
+        stat_prefix: name.to_owned(),
+        http_filters: vec![router()],
+        route_specifier: Some(RouteSpecifier::Rds(Rds {
+            config_source: Some(ads()),
+            route_config_name: format!("{}:{port}", resolved.host),
+        })),
+        ..HttpConnectionManager::default()
+    };
+    let listener = Listener {
+        name: name.to_owned(),
+        api_listener: Some(ApiListener { api_listener: Some(encode::pack(&manager, &PLAIN)) }),
+        ..Listener::default()
+    };
+    Some(encode::pack(&listener, &LISTENER))
+}
+
+/// "From the stream that this came from", the only source that every gRPC client takes.
+pub(super) fn ads() -> ConfigSource {
+    ConfigSource {
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource {})),
+        ..ConfigSource::default()
+    }
+}
+
+/// The filter that ends every chain; without it gRPC refuses the listener.
+pub(super) fn router() -> HttpFilter {
+    filter("envoy.filters.http.router", encode::pack(&Router::default(), &PLAIN))
+}
+
+pub(super) fn filter(name: &str, config: Any) -> HttpFilter {
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..HttpFilter::default()
+    }
+}

@@ -1,0 +1,299 @@
+//! The routes of a host: a VirtualService's rules, else the HTTPRoutes', else one route to the whole service.
+
+use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
+use envoy_types::pb::envoy::config::route::v3::redirect_action::{
+    PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
+};
+use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::envoy::config::route::v3::route_action::{
+    ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier,
+};
+use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
+use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, RedirectAction, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch,
+    VirtualHost, WeightedCluster,
+};
+use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
+use envoy_types::pb::google::protobuf::{Any, UInt32Value};
+use mesh_core::resource::Provenance;
+
+use super::cluster::duration;
+use super::encode::{self, ROUTES};
+use super::metadata::{self, Entry};
+use super::name::{ClusterName, FORBIDDEN, host_port};
+use super::{header, matcher};
+use crate::document::{self, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination};
+use crate::model::{Alternative, Routing, Service, View, World, host};
+
+pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
+    let (host, port) = host_port(name)?;
+    let resolved = world.resolve(view, host, port)?;
+    if resolved.host != host {
+        // A route configuration has the full name; a short one names none.
+        return None;
+    }
+    let facts = [("host".to_owned(), Entry::text(host)), ("port".to_owned(), Entry::number(port.into()))];
+    let configuration = RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts: vec![VirtualHost {
+            name: name.to_owned(),
+            domains: vec!["*".to_owned()],
+            routes: routes(world, view, host, resolved.service, port)?,
+            ..VirtualHost::default()
+        }],
+        metadata: Some(metadata::ours(facts)),
+        ..RouteConfiguration::default()
+    };
+    Some(encode::pack(&configuration, &ROUTES))
+}
+
+fn routes(
+    world: &World,
+    view: &View<'_>,
+    host: &str,
+    service: Option<&Service>,
+    port: u16,
+) -> Option<Vec<Route>> {
+    if let Some(routing) = world.config().virtual_service(view, host, port) {
+        return Some(virtual_service(world, view, routing, port));
+    }
+    let service = service?;
+    if let Some(alternatives) = world.config().http_routes(view, service, port) {
+        return Some(alternatives.iter().map(|alternative| gateway(world, view, alternative)).collect());
+    }
+    let whole = ClusterName { port, subset: "", host: &service.host };
+    Some(vec![default_route(&whole)])
+}
+
+/// Everything to the whole service, as if there were no documents at all.
+fn default_route(cluster: &ClusterName<'_>) -> Route {
+    let weight = ClusterWeight {
+        name: cluster.to_string(),
+        weight: Some(UInt32Value { value: 1 }),
+        ..ClusterWeight::default()
+    };
+    Route {
+        r#match: Some(matcher::any()),
+        metadata: Some(metadata::ours([])),
+        action: Some(Action::Route(forward(vec![weight]))),
+        ..Route::default()
+    }
+}
+
+/// One route per alternative of a rule; whichever matches first decides, so a rule may stand there several times.
+fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (index, rule, entries) in routing.rules(view, port) {
+        let provenance = Provenance {
+            rule: Some(format!("http[{index}]").into()),
+            name: rule.name.as_deref().map(Into::into),
+            ..routing.document.provenance(rule.span)
+        };
+        let action = action(world, view, routing, rule, port);
+        let route = |matching: RouteMatch| Route {
+            name: rule.name.clone().unwrap_or_default(),
+            r#match: Some(matching),
+            metadata: Some(metadata::ours(metadata::provenance(&provenance))),
+            request_headers_to_add: header::to_add(&rule.headers.request),
+            request_headers_to_remove: header::to_remove(&rule.headers.request),
+            response_headers_to_add: header::to_add(&rule.headers.response),
+            response_headers_to_remove: header::to_remove(&rule.headers.response),
+            action: Some(action.clone()),
+            ..Route::default()
+        };
+        if entries.is_empty() {
+            routes.push(route(matcher::any()));
+        }
+        routes.extend(entries.into_iter().map(|entry| route(matcher::http(entry))));
+    }
+    routes
+}
+
+fn action(world: &World, view: &View<'_>, routing: &Routing, rule: &HttpRule, port: u16) -> Action {
+    match &rule.action {
+        HttpAction::Route(destinations) => {
+            let namespace = &routing.document.namespace;
+            let alone = destinations.len() == 1;
+            let weights = destinations.iter().map(|destination| {
+                // A single destination takes everything, whatever its weight.
+                let weight = if alone { destination.weight.max(1) } else { destination.weight };
+                let name = destination_cluster(world, view, namespace, destination, port);
+                weighted(destination, name, weight)
+            });
+            Action::Route(rewritten(forward(weights.collect()), rule))
+        }
+        HttpAction::Redirect(redirect) => Action::Redirect(redirected(redirect, port)),
+        HttpAction::DirectResponse(response) => {
+            Action::DirectResponse(direct_response(response.status.into(), &response.body))
+        }
+    }
+}
+
+/// The cluster that a destination names. Its port may be left out where the service has one, or has the one that was called.
+fn destination_cluster(
+    world: &World,
+    view: &View<'_>,
+    namespace: &str,
+    destination: &RouteDestination,
+    called: u16,
+) -> String {
+    let host = host::complete(&destination.host.value, namespace);
+    let only_port = || match world.service(view, &host)?.ports.as_slice() {
+        [only] => Some(only.number),
+        _ => None,
+    };
+    let port = destination.port.or_else(only_port).unwrap_or(called);
+    let subset = destination.subset.as_ref().map_or("", |subset| &subset.value);
+    ClusterName { port, subset, host: &host }.to_string()
+}
+
+fn weighted(destination: &RouteDestination, name: String, weight: u32) -> ClusterWeight {
+    let headers = &destination.headers;
+    ClusterWeight {
+        name,
+        weight: Some(UInt32Value { value: weight }),
+        request_headers_to_add: header::to_add(&headers.request),
+        request_headers_to_remove: header::to_remove(&headers.request),
+        response_headers_to_add: header::to_add(&headers.response),
+        response_headers_to_remove: header::to_remove(&headers.response),
+        host_rewrite_specifier: header::authority(&headers.request)
+            .map(|authority| WeightHostRewrite::HostRewriteLiteral(authority.to_owned())),
+        ..ClusterWeight::default()
+    }
+}
+
+/// A route to clusters by weight, without limit in time, retrying what is known to be unprocessed.
+fn forward(clusters: Vec<ClusterWeight>) -> RouteAction {
+    RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters,
+            ..WeightedCluster::default()
+        })),
+        // Absent would be Envoy's 15 seconds.
+        timeout: Some(duration(std::time::Duration::ZERO)),
+        retry_policy: Some(RetryPolicy {
+            retry_on: RETRY_ON.to_owned(),
+            num_retries: Some(UInt32Value { value: RETRIES }),
+            ..RetryPolicy::default()
+        }),
+        ..RouteAction::default()
+    }
+}
+
+fn rewritten(mut action: RouteAction, rule: &HttpRule) -> RouteAction {
+    if let Some(timeout) = rule.timeout {
+        action.timeout = Some(duration(timeout));
+    }
+    let rewrite = rule.rewrite.as_ref();
+    let authority = rewrite.and_then(|rewrite| rewrite.authority.as_deref());
+    if let Some(authority) = authority.or_else(|| header::authority(&rule.headers.request)) {
+        action.host_rewrite_specifier = Some(HostRewriteSpecifier::HostRewriteLiteral(authority.to_owned()));
+    }
+    if let Some(uri) = rewrite.and_then(|rewrite| rewrite.uri.as_ref()) {
+        // Of a route that matches the whole path, the whole path is the matched prefix.
+        action.prefix_rewrite.clone_from(uri);
+    }
+    if let Some(regex) = rewrite.and_then(|rewrite| rewrite.uri_regex.as_ref()) {
+        action.regex_rewrite = Some(RegexMatchAndSubstitute {
+            pattern: Some(matcher::expression(&regex.pattern)),
+            substitution: regex.replacement.clone(),
+        });
+    }
+    action
+}
+
+fn redirected(redirect: &Redirect, called: u16) -> RedirectAction {
+    let (host, port_of_host) =
+        match redirect.authority.as_deref().map(|authority| (authority, host_port(authority))) {
+            Some((_, Some((host, port)))) => (host, Some(port)),
+            Some((authority, None)) => (authority, None),
+            None => ("", None),
+        };
+    let port = match redirect.port {
+        Some(RedirectPort::Number(port)) => Some(port),
+        // Without a new host the request's own authority stays, and its port with it.
+        Some(RedirectPort::FromRequest) if !host.is_empty() && called != 80 => Some(called),
+        Some(RedirectPort::FromRequest | RedirectPort::FromProtocol) | None => port_of_host,
+    };
+    let code = match redirect.code {
+        302 => RedirectResponseCode::Found,
+        303 => RedirectResponseCode::SeeOther,
+        307 => RedirectResponseCode::TemporaryRedirect,
+        308 => RedirectResponseCode::PermanentRedirect,
+        _ => RedirectResponseCode::MovedPermanently,
+    };
+    RedirectAction {
+        host_redirect: host.to_owned(),
+        port_redirect: port.map_or(0, u32::from),
+        response_code: code.into(),
+        scheme_rewrite_specifier: redirect.scheme.clone().map(SchemeRewriteSpecifier::SchemeRedirect),
+        path_rewrite_specifier: redirect.path.as_ref().map(|path| match path {
+            RedirectPath::Full(path) => PathRewriteSpecifier::PathRedirect(path.clone()),
+            RedirectPath::Prefix(prefix) => PathRewriteSpecifier::PrefixRewrite(prefix.clone()),
+        }),
+        ..RedirectAction::default()
+    }
+}
+
+fn direct_response(status: u32, body: &[u8]) -> DirectResponseAction {
+    let body = DataSource {
+        specifier: Some(data_source::Specifier::InlineBytes(body.to_vec())),
+        ..DataSource::default()
+    };
+    DirectResponseAction { status, body: Some(body), ..DirectResponseAction::default() }
+}
+
+/// One alternative of an HTTPRoute's rule.
+fn gateway(world: &World, view: &View<'_>, alternative: &Alternative<'_>) -> Route {
+    let Alternative { route, index, rule, entry } = alternative;
+    let provenance = Provenance {
+        rule: Some(format!("rules[{index}]").into()),
+        name: rule.name.as_deref().map(Into::into),
+        ..route.provenance(rule.span)
+    };
+    let backends = rule.backends.iter().map(|backend| ClusterWeight {
+        name: backend_cluster(world, view, &route.namespace, backend),
+        weight: Some(UInt32Value { value: backend.weight }),
+        ..ClusterWeight::default()
+    });
+    let backends: Vec<ClusterWeight> = backends.collect();
+    let total: u64 =
+        backends.iter().map(|backend| backend.weight.map_or(0, |weight| weight.value.into())).sum();
+    let action = if total == 0 {
+        // Nowhere to go, or nobody with a share.
+        Action::DirectResponse(direct_response(500, b""))
+    } else {
+        Action::Route(RouteAction {
+            cluster_not_found_response_code: ClusterNotFoundResponseCode::InternalServerError.into(),
+            ..forward(backends)
+        })
+    };
+    Route {
+        name: rule.name.clone().unwrap_or_default(),
+        r#match: Some(entry.map_or_else(matcher::any, matcher::gateway)),
+        metadata: Some(metadata::ours(metadata::provenance(&provenance))),
+        action: Some(action),
+        ..Route::default()
+    }
+}
+
+/// The cluster of a backend. One of another namespace needs a ReferenceGrant, which no document can give yet, and so leads
+/// to a cluster that cannot exist.
+fn backend_cluster(
+    world: &World,
+    view: &View<'_>,
+    namespace: &str,
+    backend: &document::BackendRef,
+) -> String {
+    let of = backend.namespace.as_deref().unwrap_or(namespace);
+    let host = host::service_host(&backend.name, of);
+    let known = world.service(view, &host).is_some();
+    let subset = if of == namespace || !known { "" } else { FORBIDDEN };
+    ClusterName { port: backend.port.unwrap_or_default(), subset, host: &host }.to_string()
+}
+
+/// What is known not to have been processed.
+const RETRY_ON: &str = "connect-failure,refused-stream,reset-before-request";
+/// Attempts beyond the first.
+const RETRIES: u32 = 2;

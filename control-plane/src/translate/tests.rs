@@ -1,0 +1,145 @@
+//! Translation as a whole: documents in, messages out.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use prost::Message;
+
+use super::*;
+use crate::document::{DocumentSet, Source};
+use crate::model::{Binding, Config, Fleet, GrantedService, Listening, Workload};
+use mesh_core::resource::Health;
+
+const HOST: &str = "reviews.default.svc.cluster.local";
+
+fn reviews(version: &str, ip: [u8; 4]) -> Workload {
+    let labels = [("app", "reviews"), ("version", version)];
+    Workload {
+        name: format!("reviews-{version}").into(),
+        namespace: "default".into(),
+        service_account: Some("bookinfo-reviews".into()),
+        labels: Arc::new(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+        listening: Listening::Registered(vec![Binding {
+            host: HOST.into(),
+            service_port: 9080,
+            workload_port: 41001,
+            address: (ip, 41001).into(),
+        }]),
+        locality: None,
+        weight: 1,
+        health: Health::Healthy,
+        in_mesh: true,
+    }
+}
+
+fn world(documents: &str) -> World {
+    let reading = DocumentSet::read(&[Source::file("documents.yaml", documents)]);
+    let findings: Vec<_> = reading.reports.iter().flat_map(|report| &report.findings).collect();
+    assert!(findings.is_empty(), "{findings:?}");
+    let granted = GrantedService { host: HOST.into(), namespace: "default".into(), ports: vec![9080] };
+    let fleet = Fleet::new(vec![reviews("v1", [10, 0, 0, 1]), reviews("v2", [10, 0, 0, 2])], vec![granted]);
+    World::new(Arc::new(Config::new(&reading.documents)), fleet)
+}
+
+fn caller(namespace: &str) -> Caller {
+    Caller { namespace: namespace.into(), ..Caller::default() }
+}
+
+fn decoded<M: Message + Default>(
+    world: &World,
+    caller: &Caller,
+    kind: ResourceType,
+    name: &str,
+) -> Option<M> {
+    let message = translate(world, caller, kind, name).message?;
+    assert_eq!(message.type_url, kind.url());
+    Some(M::decode(&*message.value).expect("what we encode can be decoded"))
+}
+
+#[test]
+fn a_granted_service_needs_no_document() {
+    let world = world("");
+    let caller = caller("default");
+    let listener: Option<Listener> = decoded(&world, &caller, ResourceType::Listener, "reviews:9080");
+    assert!(listener.is_some_and(|listener| listener.api_listener.is_some()));
+    let routes = decoded(&world, &caller, ResourceType::RouteConfiguration, &format!("{HOST}:9080"));
+    let routes: RouteConfiguration = routes.expect("routes");
+    assert_eq!(routes.virtual_hosts[0].routes.len(), 1);
+    let name = format!("outbound|9080||{HOST}");
+    let cluster: Cluster = decoded(&world, &caller, ResourceType::Cluster, &name).expect("cluster");
+    assert!(cluster.transport_socket.is_some(), "registered instances are spoken to in mTLS");
+    let endpoints: ClusterLoadAssignment =
+        decoded(&world, &caller, ResourceType::Endpoints, &name).expect("endpoints");
+    assert_eq!(endpoints.endpoints[0].lb_endpoints.len(), 2);
+}
+
+#[test]
+fn what_does_not_exist_has_no_message() {
+    let world = world("");
+    let check = |namespace: &str, kind, name: &str| {
+        let translated = translate(&world, &caller(namespace), kind, name);
+        assert!(translated.message.is_none(), "{kind} {name}");
+    };
+    check("other", ResourceType::Listener, "reviews:9080");
+    check("default", ResourceType::Listener, "reviews:80");
+    check("default", ResourceType::Listener, "reviews");
+    check("default", ResourceType::RouteConfiguration, "reviews:9080");
+    check("default", ResourceType::Cluster, &format!("outbound|9080|v1|{HOST}"));
+    check("default", ResourceType::Endpoints, &format!("outbound|80||{HOST}"));
+    check("default", ResourceType::Listener, "inbound/reviews:80");
+}
+
+#[test]
+fn callers_share_what_does_not_depend_on_them() {
+    let world = world("");
+    let [web, db] = [caller("web"), caller("db")];
+    let check = |kind, name: &str, shared: bool| {
+        let translated = translate(&world, &web, kind, name);
+        assert_eq!(web.key(translated.inputs) == db.key(translated.inputs), shared, "{kind} {name}");
+    };
+    check(ResourceType::Listener, &format!("{HOST}:9080"), true);
+    check(ResourceType::Listener, "reviews:9080", false);
+    check(ResourceType::Cluster, &format!("outbound|9080||{HOST}"), true);
+    check(ResourceType::Endpoints, &format!("outbound|9080||{HOST}"), true);
+    check(ResourceType::Listener, "inbound/10.0.0.1:80", false);
+}
+
+#[test]
+fn subsets_are_clusters_of_their_own_with_their_own_endpoints() {
+    let world = world(
+        "apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  subsets:
+  - {name: v2, labels: {version: v2}}
+",
+    );
+    let name = format!("outbound|9080|v2|{HOST}");
+    let endpoints: Option<ClusterLoadAssignment> =
+        decoded(&world, &caller("web"), ResourceType::Endpoints, &name);
+    assert_eq!(endpoints.expect("endpoints").endpoints[0].lb_endpoints.len(), 1);
+}
+
+#[test]
+fn the_same_world_translates_to_the_same_version() {
+    let name = "inbound/10.0.0.1:9080";
+    let documents = "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: reviews}
+spec:
+  rules:
+  - {}
+  - {}
+  - {}
+";
+    let once = || translate(&world(documents), &caller("default"), ResourceType::Listener, name).message;
+    let first = version(&once().expect("listener"));
+    for _ in 0..5 {
+        assert_eq!(version(&once().expect("listener")), first);
+    }
+}
