@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod ca;
+pub mod catalog;
 pub mod document;
 pub mod grant;
 pub mod model;

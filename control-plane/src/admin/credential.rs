@@ -4,12 +4,10 @@
 //! It carries the roots themselves, so that an administrator's client insists on this mesh's control plane from its first
 //! connection on.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use mesh_core::identity::{BundleError, Identity, SpiffeIdError, Svid, SvidError, TrustBundle, TrustDomain};
+use mesh_core::saved::owner_only::{self, OwnerOnlyError};
 use serde::{Deserialize, Serialize};
 
 /// What the file holds.
@@ -46,47 +44,33 @@ impl Credential {
     /// Reads the file.
     ///
     /// # Errors
-    /// When it is missing, unreadable or of another version.
+    /// When it is missing, unreadable, open to others or of another version.
     pub fn read(path: &Path) -> Result<Self, CredentialError> {
-        let io = |source| CredentialError::Io { path: path.to_owned(), source };
-        let text = fs::read_to_string(path).map_err(io)?;
+        let bytes = owner_only::read(path, FILE_BYTES_MAX)?;
+        let bytes = bytes.ok_or_else(|| CredentialError::Missing(path.to_owned()))?;
         let format = |source| CredentialError::Format { path: path.to_owned(), source };
         #[derive(Deserialize)]
         struct Version {
             version: u32,
         }
         // The version comes first: of another one, nothing else can be judged.
-        let Version { version } = serde_json::from_str(&text).map_err(format)?;
+        let Version { version } = serde_json::from_slice(&bytes).map_err(format)?;
         if version != Self::VERSION {
             return Err(CredentialError::Version { path: path.to_owned(), found: version });
         }
-        serde_json::from_str(&text).map_err(format)
+        serde_json::from_slice(&bytes).map_err(format)
     }
 
-    /// Writes the file for its owner alone, whole or not at all.
+    /// Writes the file for its owner alone, whole or not at all. Its folder is made if it is not there.
     ///
     /// # Errors
     /// When the system refuses.
     pub fn write(&self, path: &Path) -> Result<(), CredentialError> {
-        let io = |source| CredentialError::Io { path: path.to_owned(), source };
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            owner_only::prepare_directory(folder)?;
         }
-        let text = serde_json::to_vec_pretty(self).map_err(|source| io(source.into()))?;
-        let beside = path.with_extension("json.new");
-        let written = || -> io::Result<()> {
-            // A leftover could have been made readable for others.
-            if let Err(error) = fs::remove_file(&beside)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                return Err(error);
-            }
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
-        };
-        written().map_err(io)
+        let text = serde_json::to_vec_pretty(self).expect("strings and numbers under string keys are JSON");
+        Ok(owner_only::replace(path, &text)?)
     }
 
     /// The identity to connect with.
@@ -102,6 +86,9 @@ impl Credential {
     }
 }
 
+/// A few certificates and a key.
+const FILE_BYTES_MAX: usize = 256 * 1024;
+
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential")
@@ -114,14 +101,12 @@ impl std::fmt::Debug for Credential {
 /// Why there is no usable credential.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
+    /// There is none.
+    #[error("there is no administrator's credential {}: `mesh serve` writes one on its first start, MESH_ADMIN names another", .0.display())]
+    Missing(PathBuf),
     /// The file cannot be read or written.
-    #[error("administrator's credential {}: {source}; `mesh serve` writes one on its first start, MESH_ADMIN names another", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
+    #[error("administrator's credential: {0}")]
+    File(#[from] OwnerOnlyError),
     /// The file is no credential.
     #[error("administrator's credential {}: {source}", path.display())]
     Format {
@@ -151,6 +136,7 @@ pub enum CredentialError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -183,17 +169,21 @@ mod tests {
     fn another_version_or_another_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.json");
-        let check = |text: &str, expected: &str| {
-            fs::write(&path, text).unwrap();
+        let check = |expected: &str| {
             let error = Credential::read(&path).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
-        check(r#"{"version": 2, "moved": true}"#, "has version 2, this program reads 1");
-        check(r#"{"version": 1, "moved": true}"#, "unknown field `moved`");
-        check("addresses", "expected value");
-        fs::remove_file(&path).unwrap();
-        let error = Credential::read(&path).unwrap_err().to_string();
-        assert!(error.contains("`mesh serve` writes one on its first start"), "{error}");
+        check("`mesh serve` writes one on its first start");
+        credential().write(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        check("is open to others");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, r#"{"version": 2, "moved": true}"#).unwrap();
+        check("has version 2, this program reads 1");
+        fs::write(&path, r#"{"version": 1, "moved": true}"#).unwrap();
+        check("unknown field `moved`");
+        fs::write(&path, "addresses").unwrap();
+        check("expected value");
     }
 
     #[test]

@@ -1,0 +1,154 @@
+//! What an application or deletion would do, and what there is to say about it. Pure: the same question is asked for a dry
+//! run, for a difference and for the real thing.
+
+use std::collections::BTreeSet;
+
+use super::stored::{StoredDocument, path};
+use super::{Catalog, HEAD};
+use crate::document::{
+    Document, DocumentKey, DocumentSet, Reading, Report, Source, WholeFinding, check_whole,
+};
+use crate::store::Transaction;
+
+/// A change, judged.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What becomes of each document that is named, in their order.
+    pub changes: Vec<Change>,
+    /// What there is to say about each document that was given.
+    pub reports: Vec<Report>,
+    /// What only the resulting whole shows, as far as this change has to do with it.
+    pub whole: Vec<WholeFinding>,
+}
+
+/// What becomes of one document.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which.
+    pub key: DocumentKey,
+    /// What is done.
+    pub action: Action,
+    /// The text so far.
+    pub before: Option<String>,
+    /// The text from now on.
+    pub after: Option<String>,
+    write: Option<Vec<u8>>,
+}
+
+/// What is done to a document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Text and place are the same already.
+    Unchanged,
+    /// It is new.
+    Created,
+    /// Its text or place is another.
+    Replaced,
+    /// It goes.
+    Deleted,
+}
+
+/// What applying `sources` over the catalog comes to. `registered` are hosts that instances serve.
+pub fn plan_apply(catalog: &Catalog, sources: &[Source], registered: &BTreeSet<String>) -> Plan {
+    let Reading { documents, reports } = DocumentSet::read(sources);
+    let mut applied: Vec<_> =
+        documents.iter().filter(|document| !document.key.kind.is_workload_fact()).cloned().collect();
+    applied.sort_by_key(|document| document.age.order);
+    let mut configuration = DocumentSet::default();
+    for document in &applied {
+        configuration.insert(Document::clone(document));
+    }
+    let after = catalog.documents.overlay(&configuration, catalog.revision + 1);
+    let changes: Vec<Change> = applied.iter().map(|document| change(catalog, document)).collect();
+    let whole = findings(catalog, &after, &changes, registered);
+    Plan { changes, reports, whole }
+}
+
+/// What deleting `keys` from the catalog comes to.
+///
+/// # Errors
+/// Names the first that is not there.
+pub fn plan_delete(
+    catalog: &Catalog,
+    keys: &[DocumentKey],
+    registered: &BTreeSet<String>,
+) -> Result<Plan, DocumentKey> {
+    let mut after = catalog.documents.clone();
+    let mut changes = Vec::new();
+    for key in keys.iter().collect::<BTreeSet<_>>() {
+        let document = after.remove(key).ok_or_else(|| key.clone())?;
+        changes.push(Change {
+            key: key.clone(),
+            action: Action::Deleted,
+            before: Some(document.text.to_string()),
+            after: None,
+            write: None,
+        });
+    }
+    let whole = findings(catalog, &after, &changes, registered);
+    Ok(Plan { changes, reports: Vec::new(), whole })
+}
+
+impl Plan {
+    /// Whether it may be carried out.
+    pub fn accepted(&self) -> bool {
+        let said = self.reports.iter().flat_map(|report| &report.findings);
+        said.chain(self.whole.iter().map(|found| &found.finding))
+            .all(|finding| finding.code.verdict().accepts())
+    }
+
+    /// Whether it would change anything.
+    pub fn changes_anything(&self) -> bool {
+        self.changes.iter().any(|change| change.action != Action::Unchanged)
+    }
+
+    /// All of it, if the catalog is still the one that it was judged against.
+    pub fn transaction(&self, catalog: &Catalog) -> Transaction {
+        let mut transaction = Transaction::new().when(catalog.undisturbed()).put(HEAD, "");
+        for change in &self.changes {
+            transaction = match (change.action, &change.write) {
+                (Action::Created | Action::Replaced, Some(bytes)) => {
+                    transaction.put(path(&change.key), bytes.clone())
+                }
+                (Action::Deleted, _) => transaction.delete(path(&change.key)),
+                _ => transaction,
+            };
+        }
+        transaction
+    }
+}
+
+fn change(catalog: &Catalog, document: &Document) -> Change {
+    let before = catalog.documents.get(&document.key);
+    let mut stored = StoredDocument::of(document);
+    if let Some(before) = before {
+        // A change makes nothing younger, so its place is the one it was created with.
+        stored.order = before.age.order;
+    }
+    let action = match before {
+        None => Action::Created,
+        Some(before) if StoredDocument::of(before) == stored => Action::Unchanged,
+        Some(_) => Action::Replaced,
+    };
+    Change {
+        key: document.key.clone(),
+        action,
+        before: before.map(|before| before.text.to_string()),
+        after: Some(document.text.to_string()),
+        write: Some(stored.encode()),
+    }
+}
+
+/// What is said of untouched documents counts only where this change brought it about.
+fn findings(
+    catalog: &Catalog,
+    after: &DocumentSet,
+    changes: &[Change],
+    registered: &BTreeSet<String>,
+) -> Vec<WholeFinding> {
+    let touched: BTreeSet<&DocumentKey> = changes.iter().map(|change| &change.key).collect();
+    let before = check_whole(&catalog.documents, registered);
+    let mut findings = check_whole(after, registered);
+    findings.retain(|found| touched.contains(&found.document) || !before.contains(found));
+    findings
+}

@@ -1,0 +1,152 @@
+//! Documents into the store and out again, as whole sets.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::document::Kind;
+use crate::store::{EmbeddedStore, Outcome, Retention};
+
+struct Fixture {
+    store: EmbeddedStore,
+    _folder: tempfile::TempDir,
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(&folder.path().join("store.redb"), Retention::default()).unwrap();
+    Fixture { store, _folder: folder }
+}
+
+impl Fixture {
+    async fn catalog(&self) -> Catalog {
+        Catalog::load(&self.store, &Catalog::default()).await.unwrap()
+    }
+
+    async fn apply(&self, file: &str, text: &str) -> (Plan, Option<Outcome>) {
+        let catalog = self.catalog().await;
+        let plan = plan_apply(&catalog, &[Source::file(file, text)], &BTreeSet::new());
+        let outcome = match plan.accepted() {
+            true => Some(self.store.commit(plan.transaction(&catalog)).await.unwrap()),
+            false => None,
+        };
+        (plan, outcome)
+    }
+}
+
+const RULE: &str = "\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: reviews
+spec:
+  host: reviews
+  subsets:
+  - name: v1
+    labels: {version: v1}
+";
+
+const ROUTE: &str = "\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: reviews
+spec:
+  hosts: [reviews]
+  http:
+  - route:
+    - destination: {host: reviews, subset: v1}
+";
+
+fn key(kind: Kind) -> DocumentKey {
+    DocumentKey { kind, namespace: "default".into(), name: "reviews".into() }
+}
+
+#[tokio::test]
+async fn a_set_is_stored_with_text_file_and_lines() {
+    let fixture = fixture();
+    let (plan, outcome) = fixture.apply("all.yaml", &format!("{RULE}---\n{ROUTE}")).await;
+    assert_eq!(plan.changes.iter().map(|change| change.action).collect::<Vec<_>>(), [Action::Created; 2]);
+    assert_eq!(outcome, Some(Outcome::Committed { revision: 1 }));
+    let catalog = fixture.catalog().await;
+    let document = catalog.documents().get(&key(Kind::VirtualService)).unwrap();
+    assert_eq!(document.at(document.span_of("spec.hosts").unwrap()), "all.yaml:16");
+    assert_eq!(catalog.revisions(&document.key), Some(Revisions { created: 1, changed: 1 }));
+    assert_eq!(document.age.revision, 1);
+    // What has not changed is not read again.
+    let again = Catalog::load(&fixture.store, &catalog).await.unwrap();
+    assert!(again.same_documents(&catalog));
+    assert_eq!(again.documents().get(&key(Kind::VirtualService)).unwrap().at(document.span), "all.yaml:11");
+}
+
+#[tokio::test]
+async fn one_bad_document_keeps_all_out() {
+    let fixture = fixture();
+    let (plan, outcome) =
+        fixture.apply("all.yaml", &format!("{RULE}---\n{}", ROUTE.replace("v1}", "v9}"))).await;
+    assert_eq!(outcome, None);
+    assert_eq!(plan.whole.len(), 1, "{:?}", plan.whole);
+    assert!(fixture.catalog().await.documents().is_empty());
+    let (plan, outcome) =
+        fixture.apply("all.yaml", &format!("{RULE}---\n{}", ROUTE.replace("hosts", "host"))).await;
+    assert!(!plan.reports[1].findings.is_empty());
+    assert_eq!(outcome, None);
+}
+
+#[tokio::test]
+async fn a_replacement_keeps_its_age_and_the_same_again_is_no_change() {
+    let fixture = fixture();
+    fixture.apply("a.yaml", RULE).await;
+    fixture.apply("b.yaml", ROUTE).await;
+    let (plan, _) = fixture.apply("b.yaml", ROUTE).await;
+    assert_eq!(plan.changes[0].action, Action::Unchanged);
+    assert!(!plan.changes_anything());
+    let (plan, _) = fixture.apply("c.yaml", ROUTE).await;
+    assert_eq!(plan.changes[0].action, Action::Replaced);
+    let revisions = fixture.catalog().await.revisions(&key(Kind::VirtualService)).unwrap();
+    assert_eq!(revisions.created, 2);
+    assert!(revisions.changed > 2);
+}
+
+#[tokio::test]
+async fn a_deletion_is_judged_by_what_it_leaves() {
+    let fixture = fixture();
+    fixture.apply("all.yaml", &format!("{RULE}---\n{ROUTE}")).await;
+    let catalog = fixture.catalog().await;
+    let delete = |keys: &[DocumentKey]| plan_delete(&catalog, keys, &BTreeSet::new());
+    let dangling = delete(&[key(Kind::DestinationRule)]).unwrap();
+    assert!(!dangling.accepted());
+    assert_eq!(dangling.whole[0].document, key(Kind::VirtualService));
+    assert_eq!(delete(&[key(Kind::Service)]).unwrap_err(), key(Kind::Service));
+    let both = delete(&[key(Kind::DestinationRule), key(Kind::VirtualService)]).unwrap();
+    assert!(both.accepted());
+    fixture.store.commit(both.transaction(&catalog)).await.unwrap();
+    assert!(fixture.catalog().await.documents().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_judged_against_an_older_set_is_not_stored() {
+    let fixture = fixture();
+    let catalog = fixture.catalog().await;
+    let plan = plan_apply(&catalog, &[Source::file("a.yaml", RULE)], &BTreeSet::new());
+    fixture.apply("b.yaml", RULE).await;
+    let outcome = fixture.store.commit(plan.transaction(&catalog)).await.unwrap();
+    assert_eq!(outcome, Outcome::Conflict { key: "meta/documents".into() });
+}
+
+#[tokio::test]
+async fn a_stored_document_that_cannot_be_read_stops_everything() {
+    let fixture = fixture();
+    let check = async |value: &str, expected: &str| {
+        let path = "documents/VirtualService/default/reviews";
+        let transaction = crate::store::Transaction::new().put(path, value.to_owned());
+        fixture.store.commit(transaction).await.unwrap();
+        let error = Catalog::load(&fixture.store, &Catalog::default()).await.unwrap_err().to_string();
+        assert!(error.contains(path) && error.contains(expected), "{error}");
+    };
+    check("text", "expected ident").await;
+    check(r#"{"version": 2}"#, "it has version 2, this program reads 1").await;
+    let text = serde_json::to_string(RULE).unwrap();
+    let other = format!(r#"{{"version": 1, "file": "a", "first_line": 1, "order": 0, "text": {text}}}"#);
+    check(&other, "it is not one document of that name").await;
+    check(&other.replace("hosts", "host").replace("subsets", "sets"), "a:7").await;
+}
