@@ -5,16 +5,18 @@
 //!
 //! # Layout
 //! `grant` identity, services, labels · `service` NAME:PORT · `token` admits a process to a grant · `record` the grant of a
-//! certificate · `format` the version in what is stored.
+//! certificate · `ledger` tokens and grants in the store · `format` the version in what is stored.
 
 mod format;
 #[allow(clippy::module_inception, reason = "the folder's noun is the file's")]
 mod grant;
+mod ledger;
 mod record;
 mod service;
 mod token;
 
 pub use grant::{Grant, GrantError};
+pub use ledger::{AdmissionError, GRANTS, Ledger, LedgerError, TOKENS};
 pub use record::GrantRecord;
 pub use service::{GrantedService, GrantedServiceError};
 pub use token::{Refusal, StoredToken, TokenCreationError, TokenLimits, create_token, redeem};
