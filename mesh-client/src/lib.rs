@@ -1,1 +1,47 @@
-//! x
+//! The outbound half of a mesh without the sidecar: a process's own HTTP and gRPC clients route, split, retry and speak mTLS.
+//!
+//! ```no_run
+//! use http_body_util::Empty;
+//! use mesh_client::MeshClient;
+//! use tower::{Service, ServiceExt};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mesh = mesh_core::Mesh::from_env().await?;
+//! let mut client = MeshClient::new(&mesh);
+//! let request = http::Request::get("http://reviews:9080/reviews/1").body(Empty::<bytes::Bytes>::new())?;
+//! let response = client.ready().await?.call(request).await?;
+//! # let _ = response; Ok(()) }
+//! ```
+//! A tonic client takes a [`MeshChannel`] where it would take tonic's own: `ReviewsClient::new(MeshChannel::new(&mesh,
+//! "reviews:9080"))`.
+//!
+//! # Layout
+//!
+//! [`MeshClient`] and [`MeshChannel`] are the two doors to one `stack`, which says in what order a request passes the stages:
+//! `propagation`, `host`, route and split (mesh-core's), `deadline`, `retry`, `attempt`. Below them a `pool` per endpoint keeps
+//! what carries requests, the `connection`s. `body` holds the one body type of each direction, [`ClientError`] says why the
+//! mesh answered in a destination's place.
+
+mod answer;
+mod attempt;
+mod body;
+mod channel;
+mod client;
+mod connection;
+mod deadline;
+mod endpoint;
+mod error;
+mod host;
+mod outbound;
+mod passthrough;
+mod pool;
+mod propagation;
+mod record;
+mod retry;
+mod stack;
+
+pub use body::{BodyError, ResponseBody};
+pub use channel::MeshChannel;
+pub use client::{MeshClient, ResponseFuture};
+pub use connection::{ConnectError, ConnectErrorKind};
+pub use error::{ClientError, ResponseFlag, Side};

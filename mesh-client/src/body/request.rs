@@ -1,0 +1,191 @@
+//! The caller's request body, decided once: whole in hand, or a stream behind one pointer.
+//!
+//! Whatever body type a caller has, connections see this one, so that one pool serves them all. A foreign body is boxed at
+//! most once, and read ahead by at most two frames without waiting: that is where a unary call's whole body shows. A body in
+//! hand goes out with END_STREAM on its only DATA frame, and can be sent again after a refusal without being copied.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use http_body::{Body, Frame, SizeHint};
+
+/// The error of a caller's body.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+type Foreign = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+
+/// A request body on its way to a connection.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// Nothing (more).
+    Empty,
+    /// All of it.
+    Once(Bytes),
+    /// The frames read ahead, in order, and the rest.
+    Stream { first: Option<Frame<Bytes>>, second: Option<Frame<Bytes>>, rest: Foreign },
+}
+
+impl RequestBody {
+    /// Takes a caller's body over, reading what is there already.
+    pub(crate) async fn read_ahead<B>(body: B) -> Result<Self, BoxError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if body.is_end_stream() {
+            return Ok(Self::Empty);
+        }
+        let mut rest = Foreign::new(http_body_util::BodyExt::map_err(body, Into::into));
+        let first = match next_if_there(&mut rest).await {
+            Poll::Pending => return Ok(Self::Stream { first: None, second: None, rest }),
+            Poll::Ready(None) => return Ok(Self::Empty),
+            Poll::Ready(Some(frame)) => frame?,
+        };
+        let first = match first.into_data() {
+            Ok(data) if rest.is_end_stream() => return Ok(Self::Once(data)),
+            Ok(data) => data,
+            Err(trailers) => return Ok(Self::Stream { first: Some(trailers), second: None, rest }),
+        };
+        let second = match next_if_there(&mut rest).await {
+            Poll::Pending => None,
+            Poll::Ready(None) => return Ok(Self::Once(first)),
+            Poll::Ready(Some(frame)) => Some(frame?),
+        };
+        Ok(Self::Stream { first: Some(Frame::data(first)), second, rest })
+    }
+
+    /// The same body again, where that costs nothing; a stream is read once.
+    pub(crate) fn replay(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Once(data) => Some(Self::Once(data.clone())),
+            Self::Stream { .. } => None,
+        }
+    }
+}
+
+/// One poll, with the waker of the task that asks, so that nothing is lost whoever polls next.
+async fn next_if_there(body: &mut Foreign) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Once(data) => {
+                let data = std::mem::take(data);
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Self::Stream { first, second, rest } => match first.take().or_else(|| second.take()) {
+                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                None => Pin::new(rest).poll_frame(cx),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Once(_) => false,
+            Self::Stream { first, second, rest } => {
+                first.is_none() && second.is_none() && rest.is_end_stream()
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Once(data) => SizeHint::with_exact(data.len() as u64),
+            Self::Stream { first, second, rest } => {
+                let ahead: u64 = [first, second]
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|frame| frame.data_ref())
+                    .map(|data| data.len() as u64)
+                    .sum();
+                let behind = rest.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(behind.lower().saturating_add(ahead));
+                if let Some(upper) = behind.upper().and_then(|upper| upper.checked_add(ahead)) {
+                    hint.set_upper(upper);
+                }
+                hint
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Empty, Full, StreamBody};
+
+    use super::*;
+
+    fn streamed(
+        frames: Vec<Frame<Bytes>>,
+        goes_on: bool,
+    ) -> impl Body<Data = Bytes, Error = std::io::Error> + Send + 'static {
+        let there = futures_util::stream::iter(frames.into_iter().map(Ok));
+        let pending: futures_util::stream::Pending<_> = futures_util::stream::pending();
+        let later = futures_util::StreamExt::take(pending, usize::from(goes_on));
+        StreamBody::new(futures_util::StreamExt::chain(there, later))
+    }
+
+    fn data(text: &'static str) -> Frame<Bytes> {
+        Frame::data(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn what_is_there_already_decides_the_kind() {
+        let check = |body: RequestBody, expected: &str| {
+            let kind = match &body {
+                RequestBody::Empty => "empty".to_owned(),
+                RequestBody::Once(data) => format!("once {}", data.len()),
+                RequestBody::Stream { first, second, .. } => {
+                    format!("stream {} {}", first.is_some(), second.is_some())
+                }
+            };
+            assert_eq!(kind, expected);
+            assert_eq!(body.replay().is_some(), !expected.starts_with("stream"));
+        };
+        check(RequestBody::read_ahead(Empty::<Bytes>::new()).await.unwrap(), "empty");
+        check(RequestBody::read_ahead(Full::new(Bytes::from_static(b"abc"))).await.unwrap(), "once 3");
+        check(RequestBody::read_ahead(streamed(vec![], false)).await.unwrap(), "empty");
+        check(RequestBody::read_ahead(streamed(vec![data("ab")], false)).await.unwrap(), "once 2");
+        check(RequestBody::read_ahead(streamed(vec![data("ab")], true)).await.unwrap(), "stream true false");
+        check(RequestBody::read_ahead(streamed(vec![], true)).await.unwrap(), "stream false false");
+        let two = streamed(vec![data("ab"), data("cd")], false);
+        check(RequestBody::read_ahead(two).await.unwrap(), "stream true true");
+    }
+
+    #[tokio::test]
+    async fn a_stream_keeps_its_frames_in_order_and_its_trailers() {
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-sum", http::HeaderValue::from_static("6"));
+        let frames = vec![data("ab"), data("cd"), data("ef"), Frame::trailers(trailers)];
+        let body = RequestBody::read_ahead(streamed(frames, false)).await.unwrap();
+        let collected = body.collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["x-sum"], "6");
+        assert_eq!(collected.to_bytes(), "abcdef");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_fails_at_once_is_the_callers_error() {
+        let failing = StreamBody::new(futures_util::stream::iter([Err::<Frame<Bytes>, _>(
+            std::io::Error::other("disk on fire"),
+        )]));
+        let error = RequestBody::read_ahead(failing).await.unwrap_err();
+        assert_eq!(error.to_string(), "disk on fire");
+    }
+}

@@ -1,0 +1,142 @@
+//! An HTTP/1.1 connection: one request at a time, kept for the next one when the response has been read to its end.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use http::{HeaderValue, Request, Response, Uri, Version, header};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Failure, FailureKind, Outgoing};
+use crate::body::{RequestBody, ResponseBody};
+
+/// One connection that nobody uses at the moment.
+#[derive(Debug)]
+pub(crate) struct Http1Connection {
+    sender: SendRequest<RequestBody>,
+}
+
+/// Counts an endpoint's open HTTP/1.1 connections.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Http1Counter(Arc<AtomicU32>);
+
+/// Where a connection goes back to.
+pub(crate) trait IdleHome: Send + Sync + std::fmt::Debug {
+    /// Takes a connection that is ready for its next request.
+    fn take_back(&self, connection: Http1Connection);
+}
+
+/// The use of a connection for one request.
+#[derive(Debug)]
+pub(crate) struct Http1Stream {
+    connection: Http1Connection,
+    home: Weak<dyn IdleHome>,
+}
+
+impl Http1Counter {
+    /// How many are open.
+    pub(crate) fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Http1Connection {
+    /// Starts driving a connection.
+    pub(super) async fn handshake<I>(io: I, counter: Http1Counter) -> Result<Self, hyper::Error>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, driver) = hyper::client::conn::http1::Builder::new()
+            .max_headers(HEADERS_MAX)
+            .handshake(TokioIo::new(io))
+            .await?;
+        counter.0.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            // What ends it early shows at the request that it carries.
+            let _ = driver.await;
+            counter.0.fetch_sub(1, Ordering::Relaxed);
+        });
+        Ok(Self { sender })
+    }
+
+    /// Whether a request can be sent at once.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// For one request, after which it goes to `home`.
+    pub(crate) fn lease(self, home: Weak<dyn IdleHome>) -> Http1Stream {
+        Http1Stream { connection: self, home }
+    }
+}
+
+impl Http1Stream {
+    /// Sends a request and waits for the response's head.
+    pub(super) async fn exchange(mut self, request: Outgoing) -> Result<Response<ResponseBody>, Failure> {
+        let uri = request.head.uri.clone();
+        let head = match in_origin_form(request.head) {
+            Ok(head) => head,
+            Err(reason) => return Err(Failure::new(FailureKind::Unsendable, reason)),
+        };
+        match self.connection.sender.try_send_request(Request::from_parts(head, request.body)).await {
+            Ok(response) => Ok(response.map(|body| ResponseBody::http1(body, self))),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Err(Failure {
+                    unsent: Some(Box::new(unsent(request, uri))),
+                    ..Failure::new(FailureKind::Unsent, error.error())
+                }),
+                None => Err(failure(error.error())),
+            },
+        }
+    }
+
+    /// Gives the connection back once it is ready, which is just after the response's end.
+    pub(crate) fn finish(self) {
+        let Self { mut connection, home } = self;
+        if connection.is_ready() {
+            give_back(connection, &home);
+            return;
+        }
+        tokio::spawn(async move {
+            if connection.sender.ready().await.is_ok() {
+                give_back(connection, &home);
+            }
+        });
+    }
+}
+
+fn give_back(connection: Http1Connection, home: &Weak<dyn IdleHome>) {
+    if let Some(home) = home.upgrade() {
+        home.take_back(connection);
+    }
+}
+
+/// The request as HTTP/1.1 servers want it: the path in its first line, the authority in `host`.
+fn in_origin_form(mut head: http::request::Parts) -> Result<http::request::Parts, &'static str> {
+    if let Some(authority) = head.uri.authority() {
+        let host =
+            HeaderValue::from_str(authority.as_str()).map_err(|_| "the authority is no header value")?;
+        head.headers.insert(header::HOST, host);
+    }
+    let path = head.uri.path_and_query().cloned().ok_or("the URI has no path")?;
+    head.uri = Uri::from(path);
+    head.version = Version::HTTP_11;
+    Ok(head)
+}
+
+/// The request as it was before [`in_origin_form`], for the next connection may speak HTTP/2.
+fn unsent(request: Request<RequestBody>, uri: Uri) -> Outgoing {
+    let (mut head, body) = request.into_parts();
+    head.headers.remove(header::HOST);
+    head.uri = uri;
+    Outgoing { head, body }
+}
+
+fn failure(error: &hyper::Error) -> Failure {
+    let kind = if error.is_user() { FailureKind::CallerBody } else { FailureKind::Terminated };
+    Failure::new(kind, error)
+}
+
+/// Of a response.
+const HEADERS_MAX: usize = 128;

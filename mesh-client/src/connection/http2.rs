@@ -1,0 +1,220 @@
+//! An HTTP/2 connection: many requests at a time, each in its caller's own task.
+//!
+//! ```text
+//!   request task ── send_request, send_data ──► h2's state ◄── driver task ── socket
+//!                ◄────── response, data ───────     ▲
+//!   pump task (streamed bodies only) ── send_data ──┘
+//! ```
+//! The driver lives until the peer or the last holder of the connection ends it: a connection that leaves its pool finishes
+//! what it has, then closes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Reason, SendStream};
+use http::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+
+use super::keep_alive::until_dead;
+use super::pump::Pump;
+use super::silence::{Heard, Listening};
+use super::{Failure, FailureKind, Outgoing};
+use crate::body::{RequestBody, ResponseBody};
+
+/// One connection.
+pub(crate) struct Http2Connection {
+    sender: SendRequest<Bytes>,
+    status: Arc<Status>,
+    vacancy: Arc<Vacancy>,
+}
+
+/// What the driver knows of the connection.
+#[derive(Debug)]
+struct Status {
+    closed: AtomicBool,
+    /// Those in use.
+    streams: AtomicU32,
+    /// What the peer's SETTINGS allow.
+    streams_max: AtomicU32,
+}
+
+/// Where those wait who found every connection of an endpoint full.
+#[derive(Debug, Default)]
+pub(crate) struct Vacancy {
+    pub(crate) waiting: AtomicU32,
+    pub(crate) changed: Notify,
+}
+
+/// The right to one stream of a connection; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Http2Stream(Arc<Http2Connection>);
+
+impl Http2Connection {
+    /// Greets the peer and starts driving the connection.
+    pub(super) async fn handshake<I>(io: I, vacancy: Arc<Vacancy>) -> Result<Arc<Self>, h2::Error>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (io, heard) = Listening::new(io);
+        let (sender, driver) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .handshake(io)
+            .await?;
+        let status = Arc::new(Status {
+            closed: AtomicBool::new(false),
+            streams: AtomicU32::new(0),
+            streams_max: AtomicU32::new(streams_max(driver.max_concurrent_send_streams())),
+        });
+        tokio::spawn(drive(driver, heard, status.clone(), vacancy.clone()));
+        Ok(Arc::new(Self { sender, status, vacancy }))
+    }
+
+    /// Whether it takes no request any more: closed, told to go away, or out of stream numbers.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.status.closed.load(Ordering::Acquire) || refuses(&mut self.sender.clone()).is_some()
+    }
+
+    /// One stream, if the connection lives and has room. Takes no lock of ours.
+    pub(crate) fn open(self: &Arc<Self>) -> Option<Http2Stream> {
+        if self.status.closed.load(Ordering::Acquire) {
+            return None;
+        }
+        let max = self.status.streams_max.load(Ordering::Relaxed);
+        self.status
+            .streams
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1))
+            .ok()?;
+        Some(Http2Stream(self.clone()))
+    }
+}
+
+impl std::fmt::Debug for Http2Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http2Connection").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Http2Stream {
+    fn drop(&mut self) {
+        self.0.status.streams.fetch_sub(1, Ordering::Relaxed);
+        if self.0.vacancy.waiting.load(Ordering::Relaxed) > 0 {
+            self.0.vacancy.changed.notify_one();
+        }
+    }
+}
+
+impl Http2Stream {
+    /// Sends a request and waits for the response's head.
+    pub(super) async fn exchange(self, request: Outgoing) -> Result<Response<ResponseBody>, Failure> {
+        let mut sender = self.0.sender.clone();
+        // Asked first, while the request is still ours: a connection that was told to go away must not take it along.
+        if let Some(error) = refuses(&mut sender) {
+            self.0.status.closed.store(true, Ordering::Release);
+            return Err(Failure {
+                unsent: Some(Box::new(request)),
+                ..Failure::new(FailureKind::Unsent, error)
+            });
+        }
+        let Outgoing { head, body } = request;
+        let ends = matches!(body, RequestBody::Empty);
+        let (response, stream) = match sender.send_request(Request::from_parts(head, ()), ends) {
+            Ok(sent) => sent,
+            Err(error) => return Err(failure(&error)),
+        };
+        let mut pump = send_body(stream, body).map_err(|error| failure(&error))?;
+        match response.await {
+            Ok(response) => {
+                let (head, stream) = response.into_parts();
+                Ok(Response::from_parts(head, ResponseBody::http2(stream, pump, self)))
+            }
+            Err(error) => match pump.failure().await {
+                Some(cause) => Err(Failure::new(FailureKind::CallerBody, cause)),
+                None => Err(failure(&error)),
+            },
+        }
+    }
+}
+
+/// Drives the connection to its end.
+async fn drive<I>(
+    mut driver: h2::client::Connection<Listening<I>, Bytes>,
+    heard: Heard,
+    status: Arc<Status>,
+    vacancy: Arc<Vacancy>,
+) where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let pings = driver.ping_pong();
+    let dead = async {
+        match pings {
+            Some(pings) => until_dead(pings, heard, &status.streams).await,
+            None => std::future::pending().await,
+        }
+    };
+    let driven = std::future::poll_fn(|cx| {
+        let driven = Pin::new(&mut driver).poll(cx);
+        let max = streams_max(driver.max_concurrent_send_streams());
+        if status.streams_max.swap(max, Ordering::Relaxed) < max {
+            vacancy.changed.notify_waiters();
+        }
+        driven
+    });
+    tokio::select! {
+        _ = driven => {}
+        () = dead => tracing::debug!("peer is dead: it did not answer a ping"),
+    }
+    status.closed.store(true, Ordering::Release);
+    vacancy.changed.notify_waiters();
+}
+
+/// Why the connection takes no request any more, if so: it broke, was told to go away, or is out of stream numbers.
+fn refuses(sender: &mut SendRequest<Bytes>) -> Option<h2::Error> {
+    match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Err(error)) => Some(error),
+        Poll::Ready(Ok(())) | Poll::Pending => None,
+    }
+}
+
+/// A body in hand is given to h2 at once, its last frame ending the stream; a streamed one gets a task, because it must
+/// go on while the caller reads the response.
+fn send_body(mut stream: SendStream<Bytes>, body: RequestBody) -> Result<Pump, h2::Error> {
+    match body {
+        RequestBody::Empty => Ok(Pump::done()),
+        RequestBody::Once(data) => stream.send_data(data, true).map(|()| Pump::done()),
+        body @ RequestBody::Stream { .. } => Ok(Pump::start(stream, body)),
+    }
+}
+
+/// What an error of h2 means for the request.
+fn failure(error: &h2::Error) -> Failure {
+    let kind = match error.reason() {
+        // h2 fails with a remote GOAWAY just those streams that are beyond its last stream.
+        _ if error.is_go_away() && error.is_remote() => FailureKind::Refused,
+        Some(Reason::REFUSED_STREAM) if error.is_remote() => FailureKind::Refused,
+        _ if error.is_reset() && error.is_remote() => FailureKind::Reset,
+        None if !error.is_io() => FailureKind::Unsendable,
+        _ => FailureKind::Terminated,
+    };
+    Failure::new(kind, error)
+}
+
+fn streams_max(allowed: usize) -> u32 {
+    u32::try_from(allowed).unwrap_or(u32::MAX).min(STREAMS_MAX)
+}
+
+/// What the peer may send on one stream before we have read it.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// And on all streams of a connection together.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Of a response's headers, after decompression.
+const HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
+/// However many the peer allows: beyond some hundreds a further connection serves better than a longer queue on one.
+const STREAMS_MAX: u32 = 1000;

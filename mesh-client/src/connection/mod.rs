@@ -1,0 +1,127 @@
+//! The seam between requests and what carries them: a connection takes a request's head and body and yields a response.
+//!
+//! Everything above (routing, retries, pooling) sees a [`Stream`] and a [`Failure`] and nothing of a protocol, so that either
+//! carrier can be exchanged alone. HTTP/2 runs on the `h2` crate itself: a request is handed to the connection's state in
+//! the caller's own task, where hyper's client would pass it through a channel to another task and back. HTTP/1.1 runs on
+//! hyper.
+
+mod connect;
+mod http1;
+mod http2;
+mod keep_alive;
+mod pump;
+mod silence;
+mod tls;
+
+use std::sync::Arc;
+
+use http::Response;
+use mesh_core::resource::{ClusterSpec, UpstreamProtocol, UpstreamTls};
+
+use crate::body::{RequestBody, ResponseBody};
+
+pub use connect::{ConnectError, ConnectErrorKind};
+pub(crate) use connect::{Connected, Connector, Target};
+pub(crate) use http1::{Http1Connection, Http1Stream, IdleHome};
+pub(crate) use http2::{Http2Connection, Http2Stream, Vacancy};
+pub(crate) use pump::Pump;
+
+/// How an endpoint is spoken to. It never changes for an endpoint's runtime state: where configuration changes it, the
+/// endpoint begins anew, and old connections close.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upstream {
+    /// Transport security.
+    pub(crate) tls: UpstreamTls,
+    /// The HTTP version.
+    pub(crate) protocol: UpstreamProtocol,
+}
+
+impl Upstream {
+    /// As the cluster says; an endpoint outside the mesh (`mesh_mtls` false) speaks plaintext.
+    pub(crate) fn of(cluster: &ClusterSpec, mesh_mtls: bool) -> Self {
+        let tls = if mesh_mtls { cluster.tls.clone() } else { UpstreamTls::Plaintext };
+        Self::new(tls, cluster.protocol)
+    }
+
+    /// In plaintext there is nothing to negotiate a version with: it is 1.1 unless 2 is known to be spoken.
+    pub(crate) fn new(tls: UpstreamTls, protocol: UpstreamProtocol) -> Self {
+        let protocol = match (&tls, protocol) {
+            (UpstreamTls::Plaintext, UpstreamProtocol::Auto) => UpstreamProtocol::Http1,
+            (_, protocol) => protocol,
+        };
+        Self { tls, protocol }
+    }
+}
+
+/// A request as connections take it.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) head: http::request::Parts,
+    pub(crate) body: RequestBody,
+}
+
+impl Outgoing {
+    /// A second one that says the same, where that costs no copy of the body.
+    pub(crate) fn replay(&self) -> Option<Self> {
+        let body = self.body.replay()?;
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = self.head.method.clone();
+        head.uri = self.head.uri.clone();
+        head.version = self.head.version;
+        head.headers = self.head.headers.clone();
+        Some(Self { head, body })
+    }
+}
+
+/// The right to send one request on a connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// One among many on a connection.
+    Http2(Http2Stream),
+    /// A connection to itself.
+    Http1(Http1Stream),
+}
+
+impl Stream {
+    /// Sends a request and waits for the response's head. Dropping the future takes the request back, as far as it still can be.
+    pub(crate) async fn exchange(self, request: Outgoing) -> Result<Response<ResponseBody>, Failure> {
+        match self {
+            Self::Http2(stream) => stream.exchange(request).await,
+            Self::Http1(stream) => stream.exchange(request).await,
+        }
+    }
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What happened.
+    pub(crate) kind: FailureKind,
+    /// In words, for people.
+    pub(crate) cause: Arc<str>,
+    /// The request, where nothing of it has been sent or read.
+    pub(crate) unsent: Option<Box<Outgoing>>,
+}
+
+/// What happened to a request on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The peer said that it did not look at the request (`REFUSED_STREAM`, `GOAWAY`).
+    Refused,
+    /// The connection was gone before the request was written.
+    Unsent,
+    /// The peer ended this request alone.
+    Reset,
+    /// The connection broke.
+    Terminated,
+    /// The caller's own body failed.
+    CallerBody,
+    /// The request breaks the protocol's rules.
+    Unsendable,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, cause: impl std::fmt::Display) -> Self {
+        Self { kind, cause: cause.to_string().into(), unsent: None }
+    }
+}

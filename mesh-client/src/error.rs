@@ -1,0 +1,275 @@
+//! Why a request got no answer from its destination: one small enum, and the one mapping of it to HTTP and gRPC.
+//!
+//! As with a sidecar, such a failure reaches the caller as a *response* (503, 504, 404 …; gRPC: trailers-only), so that code
+//! which works behind Envoy works here. The error itself stands in the response's extensions for whoever wants the cause.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use mesh_core::canonical::{NotAHost, NotCanonical};
+use mesh_core::mesh::ResolveError;
+
+use crate::connection::ConnectError;
+
+/// Why the mesh answered in the destination's place; found in the extensions of such a response.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ClientError {
+    /// The request says no host that could be called.
+    #[error("no host to call: {0}; write the URI as http://HOST:PORT/PATH")]
+    Host(#[from] NotAHost),
+    /// The path means different things to different readers.
+    #[error("{0}")]
+    Path(#[from] NotCanonical),
+    /// The request cannot be carried.
+    #[error("the request cannot be sent: {0}")]
+    Unsendable(Arc<str>),
+    /// The caller's body failed before it was read to its end.
+    #[error("the request's body failed: {0}")]
+    RequestBody(Arc<str>),
+    /// The host's configuration is not there.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// The host is outside the mesh, and `outbound_traffic_policy` is `REGISTRY_ONLY`.
+    #[error(
+        "{host} is not in the mesh, and the mesh lets nothing out (outbound_traffic_policy REGISTRY_ONLY); \
+             add a ServiceEntry for it"
+    )]
+    OutsideRefused {
+        /// As dialled.
+        host: Arc<str>,
+    },
+    /// TLS of the caller's own has no place here.
+    #[error(
+        "{host}: https is not carried: the mesh encrypts by itself, so call mesh hosts as http://, and hosts outside \
+             the mesh with a TLS client of your own"
+    )]
+    Https {
+        /// As dialled.
+        host: Arc<str>,
+    },
+    /// No rule of the host takes the request.
+    #[error("{host}: no route matches the request")]
+    NoRoute {
+        /// As dialled.
+        host: Arc<str>,
+    },
+    /// The rule names a cluster that does not exist.
+    #[error("{host}: the route's cluster {cluster} does not exist")]
+    NoCluster {
+        /// As dialled.
+        host: Arc<str>,
+        /// The cluster's name.
+        cluster: Arc<str>,
+        /// What the rule answers then.
+        status: StatusCode,
+    },
+    /// Nobody of the cluster may be asked.
+    #[error("{cluster}: no healthy upstream")]
+    NoHealthyEndpoint {
+        /// The cluster's name.
+        cluster: Arc<str>,
+    },
+    /// No connection came about.
+    #[error(transparent)]
+    Connect(#[from] Arc<ConnectError>),
+    /// Too many requests wait for a connection to one endpoint.
+    #[error("endpoint {endpoint}: more than {waiting_max} requests wait for a connection")]
+    Overflow {
+        /// Its address.
+        endpoint: Arc<str>,
+        /// The limit that was reached.
+        waiting_max: u32,
+    },
+    /// The endpoint said, or it is certain, that it did not look at the request.
+    #[error("endpoint {endpoint} did not take the request: {cause}")]
+    Refused {
+        /// Its address.
+        endpoint: Arc<str>,
+        /// What happened.
+        cause: Arc<str>,
+    },
+    /// The endpoint ended the request, or the connection broke; it may have been processed.
+    #[error("endpoint {endpoint} broke off before it answered: {cause}")]
+    Broken {
+        /// Its address.
+        endpoint: Arc<str>,
+        /// What happened.
+        cause: Arc<str>,
+        /// Whether the endpoint ended this request alone (`UR`) or the connection broke (`UC`).
+        reset: bool,
+    },
+    /// The route's timeout or the caller's deadline passed.
+    #[error("upstream request timeout")]
+    Deadline,
+}
+
+/// Who has to do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The code that made the request.
+    Caller,
+    /// Configuration, control plane, or the absence of them.
+    Mesh,
+    /// The endpoint, or the network before it.
+    Peer,
+}
+
+/// What happened, in Envoy's words for access logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResponseFlag {
+    /// No route.
+    NR,
+    /// No cluster.
+    NC,
+    /// No healthy upstream.
+    UH,
+    /// Upstream connection failure.
+    UF,
+    /// Upstream overflow.
+    UO,
+    /// Upstream remote reset.
+    UR,
+    /// Upstream connection termination.
+    UC,
+    /// Upstream request timeout.
+    UT,
+    /// Downstream connection termination: the caller's part failed.
+    DC,
+}
+
+impl ResponseFlag {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 9] =
+        [Self::NR, Self::NC, Self::UH, Self::UF, Self::UO, Self::UR, Self::UC, Self::UT, Self::DC];
+
+    /// As access logs write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NR => "NR",
+            Self::NC => "NC",
+            Self::UH => "UH",
+            Self::UF => "UF",
+            Self::UO => "UO",
+            Self::UR => "UR",
+            Self::UC => "UC",
+            Self::UT => "UT",
+            Self::DC => "DC",
+        }
+    }
+}
+
+impl ClientError {
+    /// Who has to do something about it.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Host(_)
+            | Self::Path(_)
+            | Self::Unsendable(_)
+            | Self::RequestBody(_)
+            | Self::Https { .. } => Side::Caller,
+            Self::Resolve(_)
+            | Self::OutsideRefused { .. }
+            | Self::NoRoute { .. }
+            | Self::NoCluster { .. }
+            | Self::NoHealthyEndpoint { .. } => Side::Mesh,
+            Self::Connect(_)
+            | Self::Overflow { .. }
+            | Self::Refused { .. }
+            | Self::Broken { .. }
+            | Self::Deadline => Side::Peer,
+        }
+    }
+
+    /// The flag for logs and metrics; `None` where Envoy has none.
+    pub fn flag(&self) -> Option<ResponseFlag> {
+        match self {
+            Self::Host(_) | Self::Path(_) | Self::Unsendable(_) | Self::Https { .. } => None,
+            Self::RequestBody(_) => Some(ResponseFlag::DC),
+            Self::NoRoute { .. } => Some(ResponseFlag::NR),
+            Self::Resolve(_) | Self::OutsideRefused { .. } | Self::NoCluster { .. } => Some(ResponseFlag::NC),
+            Self::NoHealthyEndpoint { .. } => Some(ResponseFlag::UH),
+            Self::Connect(_) => Some(ResponseFlag::UF),
+            Self::Overflow { .. } => Some(ResponseFlag::UO),
+            Self::Refused { .. } | Self::Broken { reset: true, .. } => Some(ResponseFlag::UR),
+            Self::Broken { reset: false, .. } => Some(ResponseFlag::UC),
+            Self::Deadline => Some(ResponseFlag::UT),
+        }
+    }
+
+    /// The HTTP status of the response made of it.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Host(_) | Self::Path(_) | Self::Unsendable(_) | Self::RequestBody(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NoRoute { .. } => StatusCode::NOT_FOUND,
+            Self::OutsideRefused { .. } | Self::Https { .. } => StatusCode::BAD_GATEWAY,
+            Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::NoCluster { status, .. } => *status,
+            Self::Resolve(_)
+            | Self::NoHealthyEndpoint { .. }
+            | Self::Connect(_)
+            | Self::Overflow { .. }
+            | Self::Refused { .. }
+            | Self::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The gRPC status of the response made of it: a deadline is one to gRPC too, the rest follows from the HTTP status.
+    pub fn grpc_status(&self) -> u16 {
+        match self {
+            Self::Deadline => GRPC_DEADLINE_EXCEEDED,
+            _ => grpc_status_of(self.status()),
+        }
+    }
+}
+
+/// The gRPC status that stands for an HTTP status (gRPC's `http-grpc-status-mapping.md`).
+pub(crate) fn grpc_status_of(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        200 => 0,
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => 2,
+    }
+}
+
+pub(crate) const GRPC_DEADLINE_EXCEEDED: u16 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_side_flag_and_status_in_both_protocols() {
+        let host: Arc<str> = "reviews:9080".into();
+        let endpoint: Arc<str> = "127.0.0.1:9080".into();
+        let check = |error: ClientError, side, flag, status, grpc_status| {
+            assert_eq!(error.side(), side, "{error}");
+            assert_eq!(error.flag().map(ResponseFlag::as_str), flag, "{error}");
+            assert_eq!(error.status().as_u16(), status, "{error}");
+            assert_eq!(error.grpc_status(), grpc_status, "{error}");
+        };
+        check(ClientError::NoRoute { host: host.clone() }, Side::Mesh, Some("NR"), 404, 12);
+        check(ClientError::OutsideRefused { host }, Side::Mesh, Some("NC"), 502, 14);
+        check(ClientError::Deadline, Side::Peer, Some("UT"), 504, 4);
+        check(
+            ClientError::Overflow { endpoint: endpoint.clone(), waiting_max: 1 },
+            Side::Peer,
+            Some("UO"),
+            503,
+            14,
+        );
+        check(
+            ClientError::Broken { endpoint, cause: "eof".into(), reset: false },
+            Side::Peer,
+            Some("UC"),
+            503,
+            14,
+        );
+        check(ClientError::Unsendable("CONNECT".into()), Side::Caller, None, 400, 13);
+    }
+}

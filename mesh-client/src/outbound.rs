@@ -1,0 +1,28 @@
+//! What all clients of one mesh share: the mesh itself, and the runtime state that is no endpoint's.
+
+use std::sync::Arc;
+
+use mesh_core::Mesh;
+
+use crate::passthrough::Passthrough;
+use crate::record::Records;
+
+/// The outbound side of a mesh; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbound {
+    pub(crate) mesh: Mesh,
+    pub(crate) state: Arc<OutboundState>,
+}
+
+/// Belongs to the mesh, and lives as long as it does.
+#[derive(Debug, Default)]
+pub(crate) struct OutboundState {
+    pub(crate) passthrough: Passthrough,
+    pub(crate) records: Records,
+}
+
+impl Outbound {
+    pub(crate) fn new(mesh: &Mesh) -> Self {
+        Self { mesh: mesh.clone(), state: mesh.runtime(OutboundState::default) }
+    }
+}

@@ -1,0 +1,235 @@
+//! The connections to one endpoint, shared by all requests to it.
+//!
+//! ```text
+//!   request ── acquire ──► HTTP/2 with room?  yes: a stream of it        (one atomic load, no lock)
+//!                          HTTP/1.1 idle?     yes: that connection       (a lock for one pop)
+//!                          else wait ◄── connect, one for all who wait, in its own task
+//! ```
+//! The pool belongs to the endpoint's runtime state, and so outlives configuration changes; where one changes how the endpoint
+//! is spoken to (other identities, plaintext), the endpoint begins anew with another pool. A renewed SVID of ours is shown
+//! by each new connection.
+
+mod dial;
+mod idle;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mesh_core::balance::Transport;
+use mesh_core::identity::IdentitySource;
+use mesh_core::resource::UpstreamProtocol;
+
+use crate::connection::{
+    ConnectError, Connected, Connector, Http1Connection, Http2Connection, IdleHome, Stream, Target, Upstream,
+    Vacancy,
+};
+use dial::{Dial, Verdict};
+use idle::Idle;
+
+/// One endpoint's connections.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    this: Weak<Pool>,
+    connector: Connector,
+    http2: ArcSwap<Vec<Arc<Http2Connection>>>,
+    http1: Mutex<Idle>,
+    /// What TLS negotiated last, where the cluster leaves it open.
+    negotiated_http1: AtomicBool,
+    dial: Mutex<Dial>,
+}
+
+/// Why there is no connection; the endpoint saw nothing of the request.
+#[derive(Debug)]
+pub(crate) enum AcquireError {
+    /// It could not be connected to.
+    Connect(Arc<ConnectError>),
+    /// Too many wait already.
+    Overflow,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        target: Target,
+        upstream: Upstream,
+        identity: Option<Arc<IdentitySource>>,
+    ) -> Arc<Self> {
+        let (vacancy, http1_open) = Default::default();
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            connector: Connector { target, upstream, identity, vacancy, http1_open },
+            http2: ArcSwap::default(),
+            http1: Mutex::default(),
+            negotiated_http1: AtomicBool::new(false),
+            dial: Mutex::default(),
+        })
+    }
+
+    /// The endpoint.
+    pub(crate) fn target(&self) -> &Target {
+        &self.connector.target
+    }
+
+    /// The right to send one request, at once where a connection has room. A connect that it takes may last `connect_timeout`.
+    pub(crate) async fn acquire(&self, connect_timeout: Duration) -> Result<Stream, AcquireError> {
+        match self.ready() {
+            Some(stream) => Ok(stream),
+            None => self.wait(connect_timeout).await,
+        }
+    }
+
+    fn ready(&self) -> Option<Stream> {
+        if let Some(stream) = self.http2.load().iter().find_map(Http2Connection::open) {
+            return Some(Stream::Http2(stream));
+        }
+        if self.connector.http1_open.count() == 0 {
+            return None;
+        }
+        let idle = self.idle().take(Instant::now())?;
+        let home: Weak<dyn IdleHome> = self.this.clone();
+        Some(Stream::Http1(idle.lease(home)))
+    }
+
+    async fn wait(&self, connect_timeout: Duration) -> Result<Stream, AcquireError> {
+        let vacancy = &self.connector.vacancy;
+        let _waiting = Waiting::begin(vacancy).ok_or(AcquireError::Overflow)?;
+        let failures_seen = self.dialling().failures();
+        loop {
+            let changed = vacancy.changed.notified();
+            tokio::pin!(changed);
+            // Enlisted before looking, so that what changes between the look and the wait is not missed.
+            changed.as_mut().enable();
+            if let Some(stream) = self.ready() {
+                return Ok(stream);
+            }
+            let allowed = self.connects_allowed();
+            let verdict = self.dialling().ask(failures_seen, allowed, Instant::now());
+            match verdict {
+                Verdict::Refuse(error) => return Err(AcquireError::Connect(error)),
+                Verdict::Connect => self.begin_connect(connect_timeout),
+                Verdict::Wait => {}
+            }
+            changed.await;
+        }
+    }
+
+    /// How many connects may be under way at a time: one that all wait for, or, where a connection serves one request only,
+    /// one for each who waits; none where the endpoint has all the connections that it may have.
+    fn connects_allowed(&self) -> u32 {
+        let http1 = match self.connector.upstream.protocol {
+            UpstreamProtocol::Http1 => true,
+            UpstreamProtocol::Http2 => false,
+            UpstreamProtocol::Auto => self.negotiated_http1.load(Ordering::Relaxed),
+        };
+        if http1 {
+            let room = HTTP1_CONNECTIONS_MAX.saturating_sub(self.connector.http1_open.count());
+            return room.min(self.connector.vacancy.waiting.load(Ordering::Relaxed));
+        }
+        let open = self.http2.load().iter().filter(|connection| !connection.is_closed()).count();
+        u32::from(open < HTTP2_CONNECTIONS_MAX)
+    }
+
+    /// Connects in a task of its own, so that the connection comes about also if the request is given up meanwhile.
+    fn begin_connect(&self, timeout: Duration) {
+        let Some(pool) = self.this.upgrade() else { return };
+        tokio::spawn(async move {
+            let connected = pool.connector.connect(timeout).await;
+            pool.connected(connected);
+        });
+    }
+
+    fn connected(&self, connected: Result<Connected, ConnectError>) {
+        match connected {
+            Ok(Connected::Http2(connection)) => {
+                self.negotiated_http1.store(false, Ordering::Relaxed);
+                self.add(&connection);
+                self.dialling().succeeded();
+            }
+            Ok(Connected::Http1(connection)) => {
+                self.negotiated_http1.store(true, Ordering::Relaxed);
+                self.dialling().succeeded();
+                self.take_back(connection);
+            }
+            Err(error) => self.dialling().failed(Arc::new(error), fastrand::f64(), Instant::now()),
+        }
+        self.connector.vacancy.changed.notify_waiters();
+    }
+
+    /// Adds a connection in the place of those that are closed.
+    fn add(&self, connection: &Arc<Http2Connection>) {
+        self.http2.rcu(|present| {
+            let open = present.iter().filter(|other| !other.is_closed());
+            open.chain([connection]).cloned().collect::<Vec<_>>()
+        });
+    }
+
+    fn dialling(&self) -> MutexGuard<'_, Dial> {
+        self.dial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.http1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes idle connections when their time has come, until there are none.
+    fn watch_idle(&self) {
+        let pool = self.this.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(IDLE_TIME_MAX / 2).await;
+                let Some(pool) = pool.upgrade() else { return };
+                if !pool.idle().sweep(Instant::now()) {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl IdleHome for Pool {
+    fn take_back(&self, connection: Http1Connection) {
+        let first = self.idle().put(connection, Instant::now());
+        if first {
+            self.watch_idle();
+        }
+        let vacancy = &self.connector.vacancy;
+        if vacancy.waiting.load(Ordering::Relaxed) > 0 {
+            vacancy.changed.notify_one();
+        }
+    }
+}
+
+impl Transport for Pool {
+    /// Lets go of all connections: each finishes the requests that it has, then closes.
+    fn close(&self) {
+        self.http2.store(Arc::default());
+        *self.idle() = Idle::default();
+    }
+}
+
+/// A place among those who wait; bounded, so that an endpoint that has gone mute gathers no crowd.
+struct Waiting<'a>(&'a Vacancy);
+
+impl<'a> Waiting<'a> {
+    fn begin(vacancy: &'a Vacancy) -> Option<Self> {
+        let waiting = Self(vacancy);
+        // Counted first and compared after, so that those who come at once cannot all see the last free place.
+        (vacancy.waiting.fetch_add(1, Ordering::Relaxed) < WAITING_MAX).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many requests may wait for a connection to one endpoint.
+pub(crate) const WAITING_MAX: u32 = 1024;
+/// How many HTTP/2 connections an endpoint may have; a further one is made only when all are out of streams.
+const HTTP2_CONNECTIONS_MAX: usize = 8;
+/// How many HTTP/1.1 connections an endpoint may have.
+const HTTP1_CONNECTIONS_MAX: u32 = 512;
+/// After how long without a request an HTTP/1.1 connection is closed.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,96 @@
+//! What an outbound request inherits from the inbound one that it serves: trace context and propagated headers.
+
+use http::HeaderMap;
+use mesh_core::context::RequestContext;
+
+/// Adds the context's headers; what the caller set itself stays. A trace goes over whole or not at all, since `tracestate` means
+/// nothing beside another `traceparent`.
+pub(crate) fn inherit(context: &RequestContext, headers: &mut HeaderMap) {
+    if !context.trace.is_empty() && !context.trace.keys().any(|name| headers.contains_key(name)) {
+        extend(headers, &context.trace);
+    }
+    for name in context.propagated.keys() {
+        if !headers.contains_key(name) {
+            for value in context.propagated.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+    }
+}
+
+fn extend(headers: &mut HeaderMap, inherited: &HeaderMap) {
+    for (name, value) in inherited {
+        headers.append(name, value.clone());
+    }
+}
+
+/// Removes what concerns one hop alone (RFC 9110, 7.6.1), so that it neither misleads the next hop nor breaks HTTP/2's rules.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if let Some(named) = headers.remove(http::header::CONNECTION)
+        && let Ok(named) = named.to_str()
+    {
+        for name in named.split(',') {
+            headers.remove(name.trim());
+        }
+    }
+    for name in ["keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        headers.remove(name);
+    }
+    if headers.get(http::header::TE).is_some_and(|value| value != "trailers") {
+        headers.remove(http::header::TE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn what_the_caller_set_wins_over_what_is_inherited() {
+        let context = RequestContext {
+            trace: headers(&[("traceparent", "inbound"), ("tracestate", "a=1")]),
+            propagated: headers(&[("baggage", "k=1"), ("baggage", "l=2")]),
+            ..RequestContext::default()
+        };
+        let check = |own: &[(&'static str, &'static str)], expected: &[(&'static str, &'static str)]| {
+            let mut outbound = headers(own);
+            inherit(&context, &mut outbound);
+            assert_eq!(outbound, headers(expected));
+        };
+        check(
+            &[],
+            &[("traceparent", "inbound"), ("tracestate", "a=1"), ("baggage", "k=1"), ("baggage", "l=2")],
+        );
+        check(&[("traceparent", "own")], &[("traceparent", "own"), ("baggage", "k=1"), ("baggage", "l=2")]);
+        check(
+            &[("baggage", "own")],
+            &[("baggage", "own"), ("traceparent", "inbound"), ("tracestate", "a=1")],
+        );
+    }
+
+    #[test]
+    fn headers_of_one_hop_do_not_travel() {
+        let mut map = headers(&[
+            ("connection", "x-hop, keep-alive"),
+            ("x-hop", "1"),
+            ("transfer-encoding", "chunked"),
+            ("te", "gzip"),
+            ("x-end", "2"),
+        ]);
+        strip_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("x-end", "2")]));
+        let mut grpc = headers(&[("te", "trailers")]);
+        strip_hop_by_hop(&mut grpc);
+        assert_eq!(grpc, headers(&[("te", "trailers")]));
+    }
+}

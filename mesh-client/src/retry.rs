@@ -1,0 +1,119 @@
+//! Trying again, where it is certain that nothing was done yet, and another endpoint first.
+//!
+//! What was processed, or may have been, is never repeated; nor is a body of which somebody has read. Another endpoint is asked
+//! at once; the same one only after a pause, for it has just failed.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use http::Response;
+use mesh_core::balance::InFlight;
+use mesh_core::route::RetryPolicy;
+use mesh_core::snapshot::Cluster;
+
+use crate::attempt::{Keep, RetryCondition, attempt};
+use crate::body::{Protocol, ResponseBody};
+use crate::connection::Outgoing;
+use crate::deadline::announce;
+use crate::endpoint::pool;
+use crate::error::ClientError;
+use crate::outbound::Outbound;
+use crate::record::ClusterRecord;
+
+/// A request on its way to a cluster.
+pub(crate) struct Forwarding<'a> {
+    pub(crate) outbound: &'a Outbound,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) policy: Option<&'a RetryPolicy>,
+    pub(crate) record: &'a ClusterRecord,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) protocol: Protocol,
+}
+
+impl Forwarding<'_> {
+    /// Sends the request, to several endpoints if need be.
+    pub(crate) async fn send(
+        &self,
+        mut request: Outgoing,
+        rng: &mut Rng,
+    ) -> Result<(Response<ResponseBody>, InFlight), ClientError> {
+        let mut retries_left = self.policy.map_or(0, |policy| policy.attempts);
+        let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut last = None;
+        loop {
+            let Some(endpoint) = self.cluster.pick(rng, &tried) else {
+                let cluster = self.cluster.spec.name.clone();
+                return Err(last.unwrap_or(ClientError::NoHealthyEndpoint { cluster }));
+            };
+            let address = endpoint.spec.address;
+            if tried.contains(&address) {
+                tokio::time::sleep(backoff(tried.len(), rng.f64())).await;
+            }
+            if let Some(deadline) = self.deadline {
+                let remaining = deadline.saturating_duration_since(Instant::now());
+                announce(&mut request.head.headers, remaining, self.protocol);
+            }
+            let keep = if retries_left > 0 { Keep::Copy } else { Keep::Nothing };
+            let in_flight = endpoint.state.begin();
+            let pool = pool(endpoint, &self.cluster.spec, self.outbound.mesh.identity());
+            let failed = match attempt(pool, self.cluster.spec.connect_timeout, request, keep).await {
+                Ok(response) => return Ok((response, in_flight)),
+                Err(failed) => failed,
+            };
+            tracing::debug!(endpoint = %address, cause = %failed.error, "attempt failed");
+            let again = retries_left > 0 && is_allowed(self.policy, failed.condition);
+            request = match failed.request.filter(|_| again) {
+                Some(request) => request,
+                None => return Err(failed.error),
+            };
+            retries_left -= 1;
+            self.record.count_retry();
+            tried.push(address);
+            last = Some(failed.error);
+        }
+    }
+}
+
+/// Whether the policy repeats a request after this failure.
+fn is_allowed(policy: Option<&RetryPolicy>, condition: Option<RetryCondition>) -> bool {
+    let (Some(policy), Some(condition)) = (policy, condition) else { return false };
+    policy.on.iter().any(|on| **on == *condition.as_str())
+}
+
+/// Envoy's: 25 ms, doubled from failure to failure up to ten times that, of which a part is drawn.
+fn backoff(failures: usize, jitter: f64) -> Duration {
+    let doubled = BACKOFF_BASE.saturating_mul(1 << failures.saturating_sub(1).min(10));
+    doubled.min(BACKOFF_BASE * 10).mul_f64(jitter)
+}
+
+const BACKOFF_BASE: Duration = Duration::from_millis(25);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_policy_names_is_repeated() {
+        let policy = RetryPolicy { attempts: 2, on: vec!["connect-failure".into(), "refused-stream".into()] };
+        let check = |policy, condition, expected| assert_eq!(is_allowed(policy, condition), expected);
+        check(Some(&policy), Some(RetryCondition::ConnectFailure), true);
+        check(Some(&policy), Some(RetryCondition::RefusedStream), true);
+        check(Some(&policy), Some(RetryCondition::ResetBeforeRequest), false);
+        check(Some(&policy), None, false);
+        check(None, Some(RetryCondition::ConnectFailure), false);
+    }
+
+    #[test]
+    fn the_pause_before_the_same_endpoint_doubles_up_to_a_quarter_second() {
+        let check = |failures, jitter, millis: u64| {
+            assert_eq!(backoff(failures, jitter), Duration::from_millis(millis), "{failures}");
+        };
+        check(1, 1.0, 25);
+        check(2, 1.0, 50);
+        check(3, 0.5, 50);
+        check(4, 1.0, 200);
+        check(60, 1.0, 250);
+        check(1, 0.0, 0);
+    }
+}

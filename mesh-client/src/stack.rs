@@ -1,0 +1,281 @@
+//! The way of a request, written once:
+//!
+//! ```text
+//!   context ► host ► route ► split ► deadline ► retry( balance ► connection )
+//! ```
+//! * **context** first, since everything after it may read the deadline, trace and headers that the request inherits;
+//! * **host**: one look at one snapshot, whose closure serves the request to its end, whatever is published meanwhile;
+//! * **route** sees the path in canonical form and the headers as they will be sent, save for its own changes;
+//! * **split** draws once per request, not per attempt: a retry must not leak a request into another version;
+//! * **deadline** lies around all attempts and the response's body, as the route's timeout is defined;
+//! * **retry** inside it asks another endpoint each time; **balance** and **connection** know one attempt only.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http::uri::Authority;
+use http::{Method, Request, Response, header};
+use http_body::Body;
+use mesh_core::canonical::{NotAHost, canonicalize_uri};
+use mesh_core::context::RequestContext;
+use mesh_core::mesh::OutboundTrafficPolicy;
+use mesh_core::route::{Forward, RequestFacts, Route, RouteAction};
+use mesh_core::snapshot::HostConfig;
+use mesh_core::trace::NoTrace;
+
+use crate::answer;
+use crate::body::{BoxError, Protocol, RequestBody, ResponseBody};
+use crate::channel;
+use crate::connection::Outgoing;
+use crate::deadline::{Limits, Timer, grpc_timeout};
+use crate::error::ClientError;
+use crate::host::{self, Destination};
+use crate::outbound::Outbound;
+use crate::propagation;
+use crate::retry::Forwarding;
+
+/// What a channel dials, or why it dials nothing; a client's requests say it themselves.
+pub(crate) type Dialled = Option<Arc<Result<channel::Destination, NotAHost>>>;
+
+impl Outbound {
+    /// Sends a request, with chance as the source of draws. The context is taken here, in the caller's own task.
+    pub(crate) fn call<B>(
+        self,
+        dialled: Dialled,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + 'static
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.call_with(dialled, request, Rng::new())
+    }
+
+    /// As [`call`](Self::call), with draws that can be foretold.
+    pub(crate) fn call_with<B>(
+        self,
+        dialled: Dialled,
+        request: Request<B>,
+        mut rng: Rng,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + 'static
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let context = RequestContext::current();
+        async move {
+            let (head, body) = request.into_parts();
+            let protocol = protocol_of(&head);
+            let call = Call { outbound: &self, context, protocol, start: Instant::now() };
+            match call.run(dialled, head, body, &mut rng).await {
+                Ok(response) => response,
+                Err(error) => answer::refuse(error, protocol),
+            }
+        }
+    }
+}
+
+/// One request and what all its stages need.
+struct Call<'a> {
+    outbound: &'a Outbound,
+    context: Option<Arc<RequestContext>>,
+    protocol: Protocol,
+    start: Instant,
+}
+
+impl Call<'_> {
+    async fn run<B>(
+        &self,
+        dialled: Dialled,
+        mut head: http::request::Parts,
+        body: B,
+        rng: &mut Rng,
+    ) -> Result<Response<ResponseBody>, ClientError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if head.method == Method::CONNECT {
+            return Err(ClientError::Unsendable(
+                "CONNECT asks for a tunnel, which the mesh does not carry".into(),
+            ));
+        }
+        if let Some(context) = &self.context {
+            propagation::inherit(context, &mut head.headers);
+        }
+        propagation::strip_hop_by_hop(&mut head.headers);
+        match self.find_host(dialled.as_deref(), &mut head).await? {
+            Destination::Outside(host) => {
+                let limits = self.limits(&head);
+                let request = Outgoing { head, body: read(body).await? };
+                let sending = self.outbound.state.passthrough.send(host, request);
+                self.within(limits, sending).await
+            }
+            Destination::Mesh(config) => match self.route(&config, &mut head)? {
+                Step::Answer(response) => Ok(response),
+                Step::Forward(route, forward) => {
+                    let request = Outgoing { head, body: read(body).await? };
+                    self.forward(&config, (route, forward), request, rng).await
+                }
+            },
+        }
+    }
+
+    /// Resolves the host and settles what the request calls it.
+    async fn find_host(
+        &self,
+        dialled: Option<&Result<channel::Destination, NotAHost>>,
+        head: &mut http::request::Parts,
+    ) -> Result<Destination, ClientError> {
+        let https = host::is_https(&head.uri);
+        let (name, authority) = match dialled {
+            Some(Ok(channel)) => (channel.host.clone(), Some(&channel.authority)),
+            Some(Err(error)) => return Err(error.clone().into()),
+            None => (host::dialled(&head.uri, &head.headers)?, None),
+        };
+        if https {
+            return Err(ClientError::Https { host: name.as_str().into() });
+        }
+        let wait = self.outbound.mesh.settings().resolve_wait;
+        let deadline = self.limits(head).deadline(self.start);
+        let wait =
+            deadline.map_or(wait, |deadline| wait.min(deadline.saturating_duration_since(Instant::now())));
+        let found = host::find(&self.outbound.mesh, name, &head.headers, wait).await?;
+        if let Destination::Outside(host) = &found
+            && self.outbound.mesh.settings().outbound_traffic_policy == OutboundTrafficPolicy::RegistryOnly
+        {
+            return Err(ClientError::OutsideRefused { host: host.as_str().into() });
+        }
+        host::settle_authority(head, authority)?;
+        Ok(found)
+    }
+
+    /// The host's rule for the request: an answer right away, or the way on.
+    fn route<'c>(
+        &self,
+        config: &'c HostConfig,
+        head: &mut http::request::Parts,
+    ) -> Result<Step<'c>, ClientError> {
+        let uri = head.uri.clone();
+        let path = canonicalize_uri(&mut head.uri, self.outbound.mesh.settings().path_normalization)?;
+        let facts = RequestFacts {
+            method: &head.method,
+            scheme: "http",
+            authority: uri.authority().map_or("", Authority::as_str),
+            path,
+            query: uri.query(),
+            headers: &head.headers,
+        };
+        let Some(route) = config.routes.decide(&facts, &mut NoTrace) else {
+            return Err(ClientError::NoRoute { host: config.name.clone() });
+        };
+        let mut response = match &route.action {
+            RouteAction::Forward(forward) => return Ok(Step::Forward(route, forward)),
+            RouteAction::Redirect(redirect) => answer::redirect(redirect.status, &redirect.location(&facts)),
+            RouteAction::DirectResponse(direct) => {
+                answer::direct(direct.status, direct.body.clone(), self.protocol)
+            }
+        };
+        route.apply_response(None, response.headers_mut());
+        Ok(Step::Answer(response))
+    }
+
+    async fn forward(
+        &self,
+        config: &HostConfig,
+        (route, forward): (&Route, &Forward),
+        mut request: Outgoing,
+        rng: &mut Rng,
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        let no_cluster = |cluster: &Arc<str>| ClientError::NoCluster {
+            host: config.name.clone(),
+            cluster: cluster.clone(),
+            status: forward.no_cluster_status,
+        };
+        let Some(destination) = forward.split.choose(rng.f64()) else {
+            return Err(no_cluster(&Arc::from("(every weight is 0)")));
+        };
+        let cluster = config.clusters.get(destination.cluster_index).and_then(Option::as_ref);
+        let cluster = cluster.ok_or_else(|| no_cluster(&destination.cluster))?;
+        let limits = Limits { route: forward.timeout, ..self.limits(&request.head) };
+        route.apply_request(destination, &mut request.head)?;
+        host::settle_authority(&mut request.head, None)?;
+        let record = self.outbound.state.records.of(&cluster.spec.name);
+        record.count_request();
+        let forwarding = Forwarding {
+            outbound: self.outbound,
+            cluster,
+            policy: forward.retry.as_ref(),
+            record: &record,
+            deadline: limits.deadline(self.start),
+            protocol: self.protocol,
+        };
+        let sent = self.within(limits, async {
+            let (mut response, in_flight) = forwarding.send(request, rng).await?;
+            response.body_mut().hold(in_flight);
+            Ok(response)
+        });
+        let mut response = sent
+            .await
+            .inspect_err(|error| error.flag().into_iter().for_each(|flag| record.count_failure(flag)))?;
+        route.apply_response(Some(destination), response.headers_mut());
+        Ok(response)
+    }
+
+    /// Puts head and body of a response under the request's deadline.
+    async fn within(
+        &self,
+        limits: Limits,
+        sending: impl Future<Output = Result<Response<ResponseBody>, ClientError>>,
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        let Some(deadline) = limits.deadline(self.start) else {
+            return sending.await;
+        };
+        let mut timer = Timer::at(deadline);
+        let mut sending = pin!(sending);
+        let mut response = poll_fn(|cx| match sending.as_mut().poll(cx) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => timer.poll(cx).map(|()| Err(ClientError::Deadline)),
+        })
+        .await?;
+        response.body_mut().limit(timer, self.protocol);
+        Ok(response)
+    }
+
+    /// What limits the request without its route.
+    fn limits(&self, head: &http::request::Parts) -> Limits {
+        Limits {
+            route: None,
+            grpc: grpc_timeout(&head.headers),
+            inherited: self.context.as_ref().and_then(|context| context.deadline),
+        }
+    }
+}
+
+/// What a rule makes of a request.
+enum Step<'c> {
+    Forward(&'c Route, &'c Forward),
+    Answer(Response<ResponseBody>),
+}
+
+async fn read<B>(body: B) -> Result<RequestBody, ClientError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    RequestBody::read_ahead(body).await.map_err(|error| ClientError::RequestBody(error.to_string().into()))
+}
+
+/// gRPC says what it is in its content type.
+fn protocol_of(head: &http::request::Parts) -> Protocol {
+    let grpc = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if grpc { Protocol::Grpc } else { Protocol::Http }
+}
