@@ -59,6 +59,6 @@ fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     error.source()
 }
 
-pub(crate) fn rustls_error(refusal: PeerRefusal) -> rustls::Error {
+pub(super) fn rustls_error(refusal: PeerRefusal) -> rustls::Error {
     CertificateError::Other(OtherError(Arc::new(refusal))).into()
 }

@@ -235,7 +235,7 @@ fn handshake(
     let client = match client_id {
         Some(_) => client_config(&source, expected),
         None => {
-            let verifier = verifier::SpiffeServerVerifier::new(source, expected);
+            let verifier = verifier::ServerVerifier::of_source(source, expected);
             tls::anonymous_client_config(Arc::new(verifier))
         }
     };

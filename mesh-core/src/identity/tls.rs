@@ -17,7 +17,7 @@ use rustls::{
 
 use super::{
     source::IdentitySource,
-    verifier::{ClientCertificate, ExpectedPeer, SpiffeClientVerifier, SpiffeServerVerifier},
+    verifier::{ClientCertificate, ExpectedPeer, ServerVerifier, SpiffeClientVerifier},
 };
 
 /// The cryptography of every handshake and signature in the mesh.
@@ -37,7 +37,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// The configuration follows renewals by itself; keep it for as long as the expectation holds.
 pub fn client_config(source: &Arc<IdentitySource>, expected: ExpectedPeer) -> Arc<ClientConfig> {
-    let verifier = Arc::new(SpiffeServerVerifier::new(source.clone(), expected));
+    let verifier = Arc::new(ServerVerifier::of_source(source.clone(), expected));
     let config = tls13_client(verifier).with_client_cert_resolver(Arc::new(CurrentSvid(source.clone())));
     closed_client(config)
 }

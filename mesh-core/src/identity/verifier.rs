@@ -131,21 +131,39 @@ fn authorities_may_sign(path: &webpki::VerifiedPath<'_>) -> Result<(), webpki::E
     Ok(())
 }
 
-/// Verifies servers on behalf of a client: X.509-SVID rules, our bundle, and the expected identity.
-#[derive(Debug)]
-pub(super) struct SpiffeServerVerifier {
-    source: Arc<IdentitySource>,
-    expected: ExpectedPeer,
+/// What a [`ServerVerifier`] asks about the chain that a server shows.
+type Judge = Box<
+    dyn Fn(&CertificateDer<'_>, &[CertificateDer<'_>], UnixTime) -> Result<(), PeerRefusal> + Send + Sync,
+>;
+
+/// Verifies servers on behalf of a client; names in the handshake play no part.
+pub(crate) struct ServerVerifier {
+    judge: Judge,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl SpiffeServerVerifier {
-    pub(super) fn new(source: Arc<IdentitySource>, expected: ExpectedPeer) -> Self {
-        Self { source, expected, algorithms: provider().signature_verification_algorithms }
+impl ServerVerifier {
+    pub(crate) fn new(judge: Judge) -> Self {
+        Self { judge, algorithms: provider().signature_verification_algorithms }
+    }
+
+    /// X.509-SVID rules, the bundle that `source` holds at the time, and the expected identity.
+    pub(super) fn of_source(source: Arc<IdentitySource>, expected: ExpectedPeer) -> Self {
+        Self::new(Box::new(move |leaf, intermediates, now| {
+            let bundle = &source.current().bundle;
+            let leaf = verify_svid(bundle, leaf, intermediates, PeerRole::Server, now)?;
+            expected.check(&leaf.id)
+        }))
     }
 }
 
-impl ServerCertVerifier for SpiffeServerVerifier {
+impl fmt::Debug for ServerVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerVerifier").finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -154,11 +172,10 @@ impl ServerCertVerifier for SpiffeServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let identity = self.source.current();
-        verify_svid(&identity.bundle, end_entity, intermediates, PeerRole::Server, now)
-            .and_then(|leaf| self.expected.check(&leaf.id))
-            .map(|()| ServerCertVerified::assertion())
-            .map_err(rustls_error)
+        match (self.judge)(end_entity, intermediates, now) {
+            Ok(()) => Ok(ServerCertVerified::assertion()),
+            Err(refusal) => Err(rustls_error(refusal)),
+        }
     }
 
     fn verify_tls12_signature(
