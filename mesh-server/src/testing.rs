@@ -72,6 +72,7 @@ impl TestMesh {
             workload: None,
             mtls_mode,
             mtls_provenance: Provenance::default(),
+            path_normalization: mesh_core::canonical::PathNormalization::Base,
             policy,
         };
         let mut snapshot = Snapshot::default();

@@ -45,6 +45,7 @@ impl EndpointStates {
         let mut before = std::mem::take(&mut entry.endpoints);
         let mut joined = Vec::with_capacity(endpoints.len());
         for spec in endpoints {
+            let spec = EndpointSpec { mesh_mtls: speaks_mtls(cluster, spec), ..spec.clone() };
             let security =
                 Security { tls: cluster.tls.clone(), protocol: cluster.protocol, mesh_mtls: spec.mesh_mtls };
             let kept = before.remove(&spec.address).and_then(|old| match old.security == security {
@@ -56,7 +57,7 @@ impl EndpointStates {
             });
             let kept = kept.unwrap_or_else(|| EndpointEntry { security, state: Arc::default() });
             let state = &entry.endpoints.entry(spec.address).or_insert(kept).state;
-            joined.push(Endpoint { spec: spec.clone(), state: Arc::clone(state) });
+            joined.push(Endpoint { spec, state: Arc::clone(state) });
         }
         before.values().for_each(|gone| gone.state.close());
         (Arc::clone(&entry.state), joined)
@@ -67,6 +68,14 @@ impl EndpointStates {
         if let Some(entry) = self.clusters.remove(cluster) {
             entry.endpoints.values().for_each(|gone| gone.state.close());
         }
+    }
+}
+
+/// An endpoint's mark alone must not take its encryption away: the cluster has to allow it.
+fn speaks_mtls(cluster: &ClusterSpec, endpoint: &EndpointSpec) -> bool {
+    match cluster.tls {
+        UpstreamTls::Plaintext => false,
+        UpstreamTls::MeshMtls { .. } => endpoint.mesh_mtls || !cluster.plaintext_endpoints,
     }
 }
 
@@ -104,6 +113,7 @@ mod tests {
             subset: None,
             endpoints_name: "outbound|80||a".into(),
             tls,
+            plaintext_endpoints: true,
             protocol: UpstreamProtocol::Auto,
             balancer: BalancerPolicy::LeastRequest,
             connect_timeout: Duration::from_secs(1),
@@ -160,11 +170,26 @@ mod tests {
         );
     }
 
+    fn mtls() -> UpstreamTls {
+        UpstreamTls::MeshMtls { identities: Arc::new([]), sni: "a".into() }
+    }
+
     #[test]
     fn a_change_of_security_closes_what_was_open() {
-        let mtls = UpstreamTls::MeshMtls { identities: Arc::new([]), sni: "a".into() };
-        check(|states| states.join(&cluster(mtls), &[endpoint(1)]).1.pop(), false, 1);
+        check(|states| states.join(&cluster(mtls()), &[endpoint(1)]).1.pop(), false, 1);
+        let http2 = ClusterSpec { protocol: UpstreamProtocol::Http2, ..cluster(UpstreamTls::Plaintext) };
+        check(|states| states.join(&http2, &[endpoint(1)]).1.pop(), false, 1);
+    }
+
+    #[test]
+    fn an_endpoint_is_spoken_to_in_plaintext_only_where_its_cluster_allows_it() {
         let outside = EndpointSpec { mesh_mtls: false, ..endpoint(1) };
-        check(|states| states.join(&cluster(UpstreamTls::Plaintext), &[outside]).1.pop(), false, 1);
+        let speaks = |cluster: ClusterSpec, endpoint: &EndpointSpec| {
+            EndpointStates::default().join(&cluster, std::slice::from_ref(endpoint)).1[0].spec.mesh_mtls
+        };
+        assert!(!speaks(cluster(mtls()), &outside));
+        assert!(speaks(cluster(mtls()), &endpoint(1)));
+        assert!(speaks(ClusterSpec { plaintext_endpoints: false, ..cluster(mtls()) }, &outside));
+        assert!(!speaks(cluster(UpstreamTls::Plaintext), &endpoint(1)));
     }
 }

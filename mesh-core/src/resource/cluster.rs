@@ -1,9 +1,26 @@
 //! A cluster: one set of endpoints and how to talk to them.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Provenance;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, LbPolicy, TransportSocketMatch,
+};
+use envoy_types::pb::envoy::config::cluster::v3::{Cluster, LoadBalancingPolicy};
+use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::random::v3::Random;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::UpstreamProtocolOptions;
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
+use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::value::Kind;
+
+use super::connection_manager::from_ads;
+use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
+use super::metadata::Facts;
+use super::{Provenance, transport_socket};
 
 /// What a `Cluster` resource says, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +37,8 @@ pub struct ClusterSpec {
     pub endpoints_name: Arc<str>,
     /// How a mesh endpoint of it is spoken to.
     pub tls: UpstreamTls,
+    /// Whether endpoints may be marked as outside the mesh and spoken to in plaintext, though the others are not.
+    pub plaintext_endpoints: bool,
     /// The HTTP version towards it.
     pub protocol: UpstreamProtocol,
     /// How an endpoint is chosen.
@@ -67,3 +86,127 @@ pub enum BalancerPolicy {
     /// Any.
     Random,
 }
+
+impl ClusterSpec {
+    pub(super) fn parse(mut wire: Cluster) -> Result<Self, Invalid> {
+        let name: Arc<str> = take(&mut wire.name).into();
+        let metadata = take(&mut wire.metadata);
+        let facts = Facts::ours(metadata.as_ref());
+        let endpoints_name = endpoints_name(&mut wire, &name)?;
+        let tls = transport_socket::upstream(take(&mut wire.transport_socket)).inside("transport_socket")?;
+        let matches =
+            each("transport_socket_matches", take(&mut wire.transport_socket_matches), plaintext_mark)?;
+        let protocol = protocol(&mut wire, &tls)?;
+        let balancer = balancer(&mut wire)?;
+        let connect_timeout = match take(&mut wire.connect_timeout) {
+            Some(timeout) => duration("connect_timeout", timeout)?,
+            None => CONNECT_TIMEOUT,
+        };
+        // A name for Envoy's own statistics.
+        wire.alt_stat_name.clear();
+        nothing_else(&wire)?;
+        Ok(Self {
+            host: facts.text("host").unwrap_or_else(|| Arc::clone(&name)),
+            port: facts.port("port").unwrap_or_default(),
+            subset: facts.text("subset"),
+            destination_rules: facts.objects("destination_rule").map(Facts::provenance).collect(),
+            name,
+            endpoints_name,
+            tls,
+            plaintext_endpoints: !matches.is_empty(),
+            protocol,
+            balancer,
+            connect_timeout,
+        })
+    }
+}
+
+fn endpoints_name(wire: &mut Cluster, name: &Arc<str>) -> Result<Arc<str>, Invalid> {
+    let eds = ClusterDiscoveryType::Type(DiscoveryType::Eds.into());
+    if take(&mut wire.cluster_discovery_type) != Some(eds) {
+        return Err(Invalid::new("type", "is not EDS"));
+    }
+    let config = take(&mut wire.eds_cluster_config).unwrap_or_default();
+    from_ads("eds_cluster_config.eds_config", config.eds_config)?;
+    Ok(if config.service_name.is_empty() { Arc::clone(name) } else { config.service_name.into() })
+}
+
+/// The one match that is known: endpoints marked `{tlsMode: disabled}` are spoken to in plaintext.
+fn plaintext_mark(wire: TransportSocketMatch) -> Result<(), Invalid> {
+    let fields = wire.r#match.map(|mark| mark.fields).unwrap_or_default();
+    let disabled = fields.get(TLS_MODE).and_then(|value| value.kind.as_ref());
+    let known =
+        fields.len() == 1 && matches!(disabled, Some(Kind::StringValue(mode)) if mode == TLS_DISABLED);
+    let plaintext = transport_socket::upstream(wire.transport_socket).inside("transport_socket")?;
+    match known && plaintext == UpstreamTls::Plaintext {
+        true => Ok(()),
+        false => Err(Invalid::new("match", "is not `tlsMode: disabled` for a raw buffer")),
+    }
+}
+
+fn protocol(wire: &mut Cluster, tls: &UpstreamTls) -> Result<UpstreamProtocol, Invalid> {
+    let field = "typed_extension_protocol_options";
+    let mut options = take(&mut wire.typed_extension_protocol_options);
+    let http = options.remove(HTTP_PROTOCOL_OPTIONS);
+    if let Some(other) = options.keys().next() {
+        return Err(Invalid::new(field, format!("`{other}` is not supported by this mesh")));
+    }
+    let Some(http) = http else { return Ok(UpstreamProtocol::Http1) };
+    let mut http: HttpProtocolOptions = unpack(&http).inside(field)?;
+    let protocol = match take(&mut http.upstream_protocol_options) {
+        Some(UpstreamProtocolOptions::AutoConfig(_)) if *tls != UpstreamTls::Plaintext => {
+            UpstreamProtocol::Auto
+        }
+        Some(UpstreamProtocolOptions::AutoConfig(_)) => {
+            return Err(Invalid::new(field, "auto_config needs TLS, whose ALPN it asks"));
+        }
+        Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => match explicit.protocol_config {
+            Some(ProtocolConfig::HttpProtocolOptions(_)) => UpstreamProtocol::Http1,
+            Some(ProtocolConfig::Http2ProtocolOptions(_)) => UpstreamProtocol::Http2,
+            _ => return Err(Invalid::new(field, "is neither HTTP/1.1 nor HTTP/2")),
+        },
+        _ => return Err(Invalid::new(field, "is neither explicit_http_config nor auto_config")),
+    };
+    nothing_else(&http).inside(field)?;
+    Ok(protocol)
+}
+
+/// The first of the preferred balancers that is known here, else the older enumeration.
+fn balancer(wire: &mut Cluster) -> Result<BalancerPolicy, Invalid> {
+    let older = LbPolicy::try_from(take(&mut wire.lb_policy));
+    if let Some(LoadBalancingPolicy { policies }) = take(&mut wire.load_balancing_policy) {
+        let configs = policies.into_iter().filter_map(|policy| policy.typed_extension_config?.typed_config);
+        let known = configs.map(|config| preferred(&config)).find_map(Result::transpose);
+        let unknown = || Invalid::new("load_balancing_policy", "names no balancer that this mesh has");
+        return known.unwrap_or_else(|| Err(unknown())).inside("load_balancing_policy");
+    }
+    match older {
+        Ok(LbPolicy::RoundRobin) => Ok(BalancerPolicy::RoundRobin),
+        Ok(LbPolicy::LeastRequest) => Ok(BalancerPolicy::LeastRequest),
+        Ok(LbPolicy::Random) => Ok(BalancerPolicy::Random),
+        _ => Err(Invalid::new("lb_policy", "is not supported by this mesh")),
+    }
+}
+
+fn preferred(config: &Any) -> Result<Option<BalancerPolicy>, Invalid> {
+    if holds::<LeastRequest>(config) {
+        let mut least_request: LeastRequest = unpack(config)?;
+        if least_request.choice_count.take().is_some_and(|count| count.value != 2) {
+            return Err(Invalid::new("choice_count", "is not 2"));
+        }
+        return nothing_else(&least_request).map(|()| Some(BalancerPolicy::LeastRequest));
+    }
+    if holds::<RoundRobin>(config) {
+        return nothing_else(&unpack::<RoundRobin>(config)?).map(|()| Some(BalancerPolicy::RoundRobin));
+    }
+    if holds::<Random>(config) {
+        return nothing_else(&unpack::<Random>(config)?).map(|()| Some(BalancerPolicy::Random));
+    }
+    Ok(None)
+}
+
+pub(super) const TLS_MODE: &str = "tlsMode";
+pub(super) const TLS_DISABLED: &str = "disabled";
+const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// Istio's default.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,11 +1,24 @@
 //! The endpoints of a cluster.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::mem::take;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::core::v3::{Address, HealthStatus, Locality, SocketAddress, address};
+use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
+
+use super::cluster::{TLS_DISABLED, TLS_MODE};
+use super::invalid::{Inside, Invalid, each, nothing_else};
+use super::metadata::Facts;
 
 /// What a `ClusterLoadAssignment` says, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EndpointsSpec {
+    /// The name under which a cluster asks for them.
+    pub name: Arc<str>,
     /// All endpoints, in the order received.
     pub endpoints: Vec<EndpointSpec>,
 }
@@ -25,7 +38,8 @@ pub struct EndpointSpec {
     pub weight: u32,
     /// As the control plane sees it.
     pub health: Health,
-    /// False where it is outside the mesh and speaks plaintext.
+    /// False where it is outside the mesh and speaks plaintext. As parsed, it is the endpoint's own mark; in a snapshot also
+    /// what its cluster lets it mean.
     pub mesh_mtls: bool,
 }
 
@@ -40,3 +54,96 @@ pub enum Health {
     /// Takes none.
     Unhealthy,
 }
+
+impl EndpointsSpec {
+    pub(super) fn parse(mut wire: ClusterLoadAssignment) -> Result<Self, Invalid> {
+        let name = take(&mut wire.cluster_name).into();
+        let groups = each("endpoints", take(&mut wire.endpoints), locality_group)?;
+        let endpoints: Vec<EndpointSpec> = groups.into_iter().flatten().collect();
+        nothing_else(&wire)?;
+        let mut seen = HashSet::with_capacity(endpoints.len());
+        match endpoints.iter().find(|endpoint| !seen.insert(endpoint.address)) {
+            Some(twice) => Err(Invalid::new("endpoints", format!("{} is there twice", twice.address))),
+            None => Ok(Self { name, endpoints }),
+        }
+    }
+}
+
+fn locality_group(mut wire: LocalityLbEndpoints) -> Result<Vec<EndpointSpec>, Invalid> {
+    let locality = take(&mut wire.locality).and_then(locality_name);
+    let priority = take(&mut wire.priority);
+    let parse = |endpoint| parse_endpoint(endpoint, priority, locality.as_ref());
+    let endpoints = each("lb_endpoints", take(&mut wire.lb_endpoints), parse)?;
+    // gRPC leaves out a locality without weight; the sum of its endpoints says what is true without it too.
+    let sum = endpoints.iter().fold(0, |sum: u32, endpoint| sum.saturating_add(endpoint.weight));
+    if take(&mut wire.load_balancing_weight).is_some_and(|weight| weight.value != sum) {
+        return Err(Invalid::new("load_balancing_weight", "is not the sum of its endpoints' weights"));
+    }
+    wire.metadata = None;
+    nothing_else(&wire)?;
+    Ok(endpoints)
+}
+
+/// `region/zone/subzone`, as far as known.
+fn locality_name(wire: Locality) -> Option<Arc<str>> {
+    let name = format!("{}/{}/{}", wire.region, wire.zone, wire.sub_zone);
+    let name = name.trim_end_matches('/');
+    (!name.is_empty()).then(|| name.into())
+}
+
+fn parse_endpoint(
+    mut wire: LbEndpoint,
+    priority: u32,
+    locality: Option<&Arc<str>>,
+) -> Result<EndpointSpec, Invalid> {
+    let metadata = take(&mut wire.metadata);
+    let mark = Facts::under(metadata.as_ref(), TRANSPORT_SOCKET_MATCH).text(TLS_MODE);
+    let health = match HealthStatus::try_from(take(&mut wire.health_status)) {
+        Ok(HealthStatus::Unknown | HealthStatus::Healthy) => Health::Healthy,
+        Ok(HealthStatus::Draining) => Health::Draining,
+        // As in gRPC, whatever else is said is no reason to send requests.
+        _ => Health::Unhealthy,
+    };
+    let weight = take(&mut wire.load_balancing_weight).map_or(1, |weight| weight.value);
+    if weight == 0 {
+        return Err(Invalid::new("load_balancing_weight", "is 0"));
+    }
+    let Some(HostIdentifier::Endpoint(mut endpoint)) = take(&mut wire.host_identifier) else {
+        return Err(Invalid::new("endpoint", "is missing"));
+    };
+    let address = socket_address(take(&mut endpoint.address)).inside("endpoint.address")?;
+    // A name for health checks, which the control plane makes.
+    endpoint.hostname.clear();
+    nothing_else(&endpoint).inside("endpoint")?;
+    nothing_else(&wire)?;
+    Ok(EndpointSpec {
+        address,
+        workload: Facts::ours(metadata.as_ref()).text("workload"),
+        locality: locality.cloned(),
+        priority,
+        weight,
+        health,
+        mesh_mtls: mark.as_deref() != Some(TLS_DISABLED),
+    })
+}
+
+/// A TCP address with an IP, not a name: names are resolved by the control plane.
+fn socket_address(wire: Option<Address>) -> Result<SocketAddr, Invalid> {
+    let Some(address::Address::SocketAddress(mut socket)) = wire.and_then(|wire| wire.address) else {
+        return Err(Invalid::new("socket_address", "is missing"));
+    };
+    let text = take(&mut socket.address);
+    let ip: IpAddr = text
+        .parse()
+        .map_err(|_| Invalid::new("socket_address.address", format!("`{text}` is no IP address")))?;
+    let port = match take(&mut socket.port_specifier) {
+        Some(PortSpecifier::PortValue(port)) => u16::try_from(port).ok().filter(|port| *port != 0),
+        _ => None,
+    };
+    let port = port.ok_or(Invalid::new("socket_address.port_value", "is none from 1 to 65535"))?;
+    // TCP is 0, so UDP is left for this to find.
+    nothing_else::<SocketAddress>(&socket).inside("socket_address")?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";

@@ -41,6 +41,19 @@ pub enum PathRewrite {
 }
 
 impl PathRewrite {
+    /// A rewrite by expression; `None` where the substitution names a group that the expression does not have.
+    pub fn regex(pattern: meta::Regex, substitution: &str) -> Option<Self> {
+        let mut symbols = substitution.chars();
+        while let Some(symbol) = symbols.next() {
+            let escaped = if symbol == '\\' { symbols.next()? } else { continue };
+            let group = escaped.to_digit(10).or((escaped == '\\').then_some(0))?;
+            if group as usize >= pattern.group_info().group_len(Default::default()) {
+                return None;
+            }
+        }
+        Some(Self::Regex { pattern, substitution: substitution.into() })
+    }
+
     /// The new path, without query.
     pub fn apply<'a>(&'a self, path: &'a str) -> Cow<'a, str> {
         let rewritten = match self {
@@ -129,10 +142,7 @@ mod tests {
     }
 
     fn regex(pattern: &str, substitution: &str) -> PathRewrite {
-        PathRewrite::Regex {
-            pattern: search_regex(pattern).expect(pattern),
-            substitution: substitution.into(),
-        }
+        PathRewrite::regex(search_regex(pattern).expect(pattern), substitution).expect(substitution)
     }
 
     #[test]
@@ -154,7 +164,17 @@ mod tests {
         check(&regex("one", "two"), "/xxx/one/yyy/one/zzz", "/xxx/two/yyy/two/zzz");
         check(&regex("(?i)/xxx/", "/yyy/"), "/aaa/XxX/bbb", "/aaa/yyy/bbb");
         check(&regex("^/a(/?)(.*)", r"/\2"), "/a/b", "/b");
-        check(&regex("x", r"\\\0\9"), "/x", r"/\x");
+        check(&regex("x", r"\\\0"), "/x", r"/\x");
+    }
+
+    #[test]
+    fn a_substitution_names_only_groups_that_are_there() {
+        for substitution in [r"\1", r"\", r"\n"] {
+            assert!(
+                PathRewrite::regex(search_regex("x").expect("regex"), substitution).is_none(),
+                "{substitution}"
+            );
+        }
     }
 
     #[test]

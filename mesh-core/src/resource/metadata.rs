@@ -1,0 +1,71 @@
+//! Reading what is ours in `filter_metadata`; a key that is missing or of another type is as good as unknown, for metadata
+//! explains and never decides.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::Metadata;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{Struct, Value};
+
+use super::Provenance;
+use super::provenance::METADATA_KEY;
+
+/// An object in metadata, or nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'m>(Option<&'m Struct>);
+
+impl<'m> Facts<'m> {
+    /// What is ours on a resource.
+    pub(super) fn ours(metadata: Option<&'m Metadata>) -> Self {
+        Self::under(metadata, METADATA_KEY)
+    }
+
+    /// What stands under any key.
+    pub(super) fn under(metadata: Option<&'m Metadata>, key: &str) -> Self {
+        Self(metadata.and_then(|metadata| metadata.filter_metadata.get(key)))
+    }
+
+    pub(super) fn text(self, key: &str) -> Option<Arc<str>> {
+        match self.kind(key)? {
+            Kind::StringValue(text) => Some(text.as_str().into()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn port(self, key: &str) -> Option<u16> {
+        match *self.kind(key)? {
+            // A float casts to the nearest port, and only a port casts back to the same float.
+            Kind::NumberValue(number) if f64::from(number as u16) == number => Some(number as u16),
+            _ => None,
+        }
+    }
+
+    pub(super) fn object(self, key: &str) -> Self {
+        Self(self.kind(key).and_then(as_object))
+    }
+
+    /// The objects of a list.
+    pub(super) fn objects(self, key: &str) -> impl Iterator<Item = Self> {
+        let values = match self.kind(key) {
+            Some(Kind::ListValue(list)) => list.values.as_slice(),
+            _ => &[],
+        };
+        values.iter().map(|value| Self(value.kind.as_ref().and_then(as_object)))
+    }
+
+    pub(super) fn provenance(self) -> Provenance {
+        let [document, rule, name, at] = ["document", "rule", "name", "at"].map(|key| self.text(key));
+        Provenance { document, rule, name, at }
+    }
+
+    fn kind(self, key: &str) -> Option<&'m Kind> {
+        self.0?.fields.get(key).and_then(|Value { kind }| kind.as_ref())
+    }
+}
+
+fn as_object(kind: &Kind) -> Option<&Struct> {
+    match kind {
+        Kind::StructValue(object) => Some(object),
+        _ => None,
+    }
+}
