@@ -23,6 +23,7 @@ use crate::{
     },
     proto::ca::{
         IstioCertificateRequest, IstioCertificateResponse,
+        istio_certificate_service_client::IstioCertificateServiceClient,
         istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer},
     },
     saved::{SavedState, StateLocation},
@@ -32,14 +33,20 @@ const CONTROL_PLANE: &str = "spiffe://cluster.local/control-plane";
 const REVIEWS: &str = "spiffe://cluster.local/ns/default/sa/reviews";
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A request as it came.
+#[derive(Clone, PartialEq, Eq)]
+struct Seen {
+    authorization: Option<String>,
+    csr: String,
+}
+
 /// What the next requests are answered with, last first; an empty list issues certificates.
 type Script = Vec<Status>;
 
 struct ControlPlane {
     authority: Arc<TestAuthority>,
     script: Arc<Mutex<Script>>,
-    /// The `authorization` of each request, in order.
-    seen: Arc<Mutex<Vec<Option<String>>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     address: ControlPlaneAddress,
     server: JoinHandle<()>,
 }
@@ -86,7 +93,7 @@ impl ControlPlane {
         *self.script.lock().unwrap() = script;
     }
 
-    fn seen(&self) -> Vec<Option<String>> {
+    fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -100,7 +107,7 @@ impl Drop for ControlPlane {
 struct Issuing {
     authority: Arc<TestAuthority>,
     script: Arc<Mutex<Script>>,
-    seen: Arc<Mutex<Vec<Option<String>>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 #[tonic::async_trait]
@@ -109,12 +116,14 @@ impl IstioCertificateService for Issuing {
         &self,
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
-        let bearer = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
-        self.seen.lock().unwrap().push(bearer);
+        let authorization =
+            request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let csr = request.into_inner().csr;
+        self.seen.lock().unwrap().push(Seen { authorization, csr: csr.clone() });
         if let Some(status) = self.script.lock().unwrap().pop() {
             return Err(status);
         }
-        let csr = CertificateSigningRequestParams::from_pem(&request.into_inner().csr).unwrap();
+        let csr = CertificateSigningRequestParams::from_pem(&csr).unwrap();
         let leaf = leaf_params(REVIEWS).signed_by(&csr.public_key, &self.authority.intermediate).unwrap();
         let chain = [leaf.der(), self.authority.intermediate.der(), self.authority.root.der()];
         let cert_chain = chain.map(|der| certificates_pem([der])).to_vec();
@@ -129,7 +138,9 @@ async fn a_token_is_exchanged_for_an_identity() {
     let identity = join(&join_string, PATIENCE).await.unwrap();
     assert_eq!(identity.svid.id().as_str(), REVIEWS);
     assert_eq!(identity.bundle, control_plane.authority.bundle());
-    assert_eq!(control_plane.seen(), [Some(format!("Bearer {}", join_string.token.bearer()))]);
+    let seen = control_plane.seen();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].authorization, Some(format!("Bearer {}", join_string.token.bearer())));
 }
 
 #[tokio::test]
@@ -147,7 +158,8 @@ async fn a_passing_failure_is_tried_again_with_the_same_key() {
     let control_plane = ControlPlane::start(CONTROL_PLANE).await;
     control_plane.answer_with(vec![Status::unavailable("starting"), Status::internal("store")]);
     join(&control_plane.join_string(), PATIENCE).await.unwrap();
-    assert_eq!(control_plane.seen().len(), 3);
+    let seen = control_plane.seen();
+    assert!(seen.len() == 3 && seen.iter().all(|request| *request == seen[0]));
 }
 
 #[tokio::test]
@@ -195,7 +207,9 @@ async fn renewal_shows_the_certificate_instead_of_the_token() {
     let renewed = renew(connector.channel(), &source).await.unwrap();
     assert_eq!(renewed.svid.id(), source.current().svid.id());
     assert_ne!(renewed.svid.serial(), source.current().svid.serial());
-    assert_eq!(control_plane.seen()[1], None);
+    let seen = control_plane.seen();
+    assert_eq!(seen[1].authorization, None);
+    assert_ne!(seen[1].csr, seen[0].csr, "a renewal makes a new key");
 }
 
 #[tokio::test]
@@ -253,8 +267,52 @@ async fn an_identity_that_ran_out_is_had_again_with_the_token() {
         Renewal::start(control_plane.join_string(), source.clone(), Arc::new(SavedState::off())).unwrap();
     replaced.changed().await.unwrap();
     assert!(source.current().svid.not_after() > SystemTime::now());
-    assert!(control_plane.seen()[0].is_some());
+    assert!(control_plane.seen()[0].authorization.is_some());
     drop(renewal);
+}
+
+#[tokio::test]
+async fn a_failed_renewal_keeps_the_old_certificate_and_is_tried_again() {
+    let control_plane = ControlPlane::start(CONTROL_PLANE).await;
+    control_plane.answer_with(vec![Status::unauthenticated("no")]);
+    let old = expired_identity(&control_plane.authority, REVIEWS);
+    let serial = old.svid.serial().to_owned();
+    let source = IdentitySource::new(old);
+    let mut replaced = source.subscribe();
+    let saved = Arc::new(SavedState::off());
+    let _renewal = Renewal::start(control_plane.join_string(), source.clone(), saved).unwrap();
+    while control_plane.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(source.current().svid.serial(), serial);
+    replaced.changed().await.unwrap();
+    assert_eq!(control_plane.seen().len(), 2);
+    assert_ne!(source.current().svid.serial(), serial);
+}
+
+#[tokio::test]
+async fn a_control_plane_that_falls_silent_is_noticed_in_time() {
+    let authority = TestAuthority::new("cluster.local");
+    let acceptor =
+        server_config(&IdentitySource::new(authority.identity(CONTROL_PLANE)), ClientCertificate::Required);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = ControlPlaneAddress::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    let source = IdentitySource::new(authority.identity(REVIEWS));
+    let channel = ControlPlaneConnector::new([address], &source).unwrap().channel();
+
+    // A bare client: it has no timeout of its own, like the configuration stream.
+    let request = tokio::spawn(async move {
+        IstioCertificateServiceClient::new(channel)
+            .create_certificate(IstioCertificateRequest::default())
+            .await
+    });
+    let (stream, _) = listener.accept().await.unwrap();
+    let silent = TlsAcceptor::from(acceptor).accept(stream).await.unwrap();
+    tokio::time::pause();
+    let connected = tokio::time::Instant::now();
+    request.await.unwrap().unwrap_err();
+    assert!(connected.elapsed() <= Duration::from_secs(15), "{:?}", connected.elapsed());
+    drop(silent);
 }
 
 #[tokio::test]
