@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mesh_core::Mesh;
 use mesh_core::identity::{ClientCertificate, server_config};
-use mesh_core::mesh::{Registration, ServiceName, ServingPort};
+use mesh_core::mesh::{Membership, Registration, ServiceName, ServingPort};
 use tokio::net::{TcpSocket, ToSocketAddrs, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
@@ -115,8 +115,10 @@ impl ListenerBuilder {
                 (self.mesh.clone(), Arc::clone(&site), Arc::clone(&registration));
             move || {
                 tracing::info!(listener = %site.name, "accepting connections");
-                // Called once, and set nowhere else.
-                let _ = registration.set(mesh.register(port));
+                if mesh.membership() == Membership::Joined {
+                    // Called once, and set nowhere else.
+                    let _ = registration.set(mesh.register(port));
+                }
             }
         };
         let task = tokio::spawn(acceptor.run(socket, serving));

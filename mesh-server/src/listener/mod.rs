@@ -77,7 +77,7 @@ impl MeshListener {
         &self.site.counters
     }
 
-    /// How the port stands in the mesh; `None` while nothing is accepted yet.
+    /// How the port stands in the mesh; `None` while nothing is accepted yet, and without a mesh.
     pub fn registration(&self) -> Option<&Registration> {
         self.registration.get()
     }
