@@ -9,3 +9,4 @@ pub mod model;
 pub mod registry;
 pub mod store;
 pub mod translate;
+pub mod xds;

@@ -65,6 +65,8 @@ pub struct Due {
     pub kind: ResourceType,
     /// These.
     pub names: Vec<Arc<str>>,
+    /// The answer must carry them all; otherwise some may be left for the next.
+    pub whole: bool,
 }
 
 /// A resource as it is now.
@@ -208,12 +210,13 @@ impl ServerStream {
             let asked = !subscription.due.is_empty() || subscription.owed && self.carries_everything(**kind);
             asked && subscription.unanswered.len() < UNANSWERED_MAX
         })?;
-        let names = if self.carries_everything(*kind) {
+        let whole = self.carries_everything(*kind);
+        let names = if whole {
             subscription.names.keys().cloned().collect()
         } else {
             subscription.due.iter().cloned().collect()
         };
-        Some(Due { kind: *kind, names })
+        Some(Due { kind: *kind, names, whole })
     }
 
     /// Makes the answer for what was due, given what was found; none if the client has all of it already.
@@ -249,6 +252,11 @@ impl ServerStream {
         subscription.unanswered.push_back(self.last_nonce);
         subscription.sent += 1;
         Some(Answer { kind, nonce: self.last_nonce, resources, removed })
+    }
+
+    /// Whether the client has given its word on every answer.
+    pub fn is_answered(&self) -> bool {
+        self.types.values().all(|subscription| subscription.unanswered.is_empty())
     }
 
     /// How each type fares.

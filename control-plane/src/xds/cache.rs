@@ -1,0 +1,97 @@
+//! Encoded resources, each made once for all callers who cannot tell the difference.
+//!
+//! The world and what was made from it sit behind one lock, so that no entry can outlive the world it was made from, and two
+//! streams that want the same resource at once do not both translate it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use mesh_core::resource::ResourceType;
+use mesh_core::subscription::Found;
+
+use super::change::Change;
+use super::counters::Counters;
+use crate::model::{Caller, CallerKey, Inputs, World};
+use crate::translate::{self, Translated};
+
+/// How resources are made; a parameter so that tests can break it.
+pub(super) type Translate = fn(&World, &Caller, ResourceType, &str) -> Translated;
+
+/// The world and its resources as far as somebody asked for them.
+#[derive(Debug)]
+pub(super) struct Cache {
+    world: Arc<World>,
+    revision: u64,
+    translate: Translate,
+    resources: HashMap<ResourceType, HashMap<Arc<str>, Vec<Entry>>>,
+}
+
+/// A resource as callers with this key see it.
+#[derive(Debug)]
+struct Entry {
+    inputs: Inputs,
+    key: CallerKey,
+    found: Option<Found<Bytes>>,
+}
+
+impl Cache {
+    pub(super) fn new(world: Arc<World>, translate: Translate) -> Self {
+        Self { world, revision: 0, translate, resources: HashMap::new() }
+    }
+
+    /// The world that look-ups are answered from.
+    pub(super) fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// How many worlds have been published.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Goes over to another world, and forgets what the change from the last one touches.
+    pub(super) fn replace(&mut self, world: Arc<World>, change: &Change) {
+        self.world = world;
+        self.revision += 1;
+        if change.is_everything() {
+            self.resources.clear();
+            return;
+        }
+        for (kind, by_name) in &mut self.resources {
+            by_name.retain(|name, _| !change.touches(*kind, name));
+        }
+    }
+
+    /// Forgets a resource that nobody subscribes to any more.
+    pub(super) fn forget(&mut self, kind: ResourceType, name: &str) {
+        if let Some(by_name) = self.resources.get_mut(&kind) {
+            by_name.remove(name);
+        }
+    }
+
+    /// The resource as this caller sees it; none if there is none.
+    pub(super) fn look_up(
+        &mut self,
+        caller: &Caller,
+        kind: ResourceType,
+        name: &Arc<str>,
+        counters: &Counters,
+    ) -> Option<Found<Bytes>> {
+        counters.lookups.fetch_add(1, Relaxed);
+        let entries = self.resources.entry(kind).or_default().entry(name.clone()).or_default();
+        if let Some(entry) = entries.iter().find(|entry| caller.key(entry.inputs) == entry.key) {
+            return entry.found.clone();
+        }
+        counters.translations.fetch_add(1, Relaxed);
+        let translated = (self.translate)(&self.world, caller, kind, name);
+        let found = translated.message.map(|message| Found {
+            version: translate::version(&message).into(),
+            body: Bytes::from(message.value),
+        });
+        let key = caller.key(translated.inputs);
+        entries.push(Entry { inputs: translated.inputs, key, found: found.clone() });
+        found
+    }
+}

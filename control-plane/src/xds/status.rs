@@ -1,0 +1,58 @@
+//! How each stream fares, for `mesh status`: who has acknowledged what, who has refused what and why.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mesh_core::resource::ResourceType;
+use mesh_core::subscription::{Encoding, TypeStatus};
+
+/// One stream at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// The client's SPIFFE ID, from its certificate.
+    pub identity: Arc<str>,
+    /// Its workload (`default/reviews-v1`), from its grant.
+    pub workload: Option<Arc<str>>,
+    /// Its TCP address, where known.
+    pub address: Option<Arc<str>>,
+    /// What it says it is. Believed for what it can digest, never for what it may see.
+    pub client: ClientKind,
+    /// The library's or program's version, as it says.
+    pub version: Arc<str>,
+    /// Delta or state of the world.
+    pub encoding: Encoding,
+    /// When the stream began.
+    pub since: SystemTime,
+    /// The last published world that the client has acknowledged whole (refusals count as an answer; see `types`).
+    pub revision: u64,
+    /// Each type subscribed to.
+    pub types: BTreeMap<ResourceType, TypeStatus>,
+}
+
+/// The kind of a client, by `node.user_agent_name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Our library.
+    Mesh,
+    /// gRPC in some language.
+    Grpc,
+    /// Envoy.
+    Envoy,
+    /// Something else, or nothing said.
+    Other(Arc<str>),
+}
+
+impl ClientKind {
+    /// By the name that a client gives itself.
+    pub fn of(user_agent_name: &str) -> Self {
+        match user_agent_name {
+            "proxyless-mesh" => Self::Mesh,
+            "envoy" => Self::Envoy,
+            name if name.starts_with("gRPC") => Self::Grpc,
+            name => Self::Other(name.chars().take(NAME_CHARS_MAX).collect::<String>().into()),
+        }
+    }
+}
+
+const NAME_CHARS_MAX: usize = 64;

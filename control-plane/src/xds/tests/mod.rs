@@ -1,0 +1,7 @@
+//! The ADS server over real sockets, against clients that speak Envoy's messages by hand.
+
+mod delta;
+mod economy;
+mod limits;
+mod rig;
+mod state_of_the_world;
