@@ -1,12 +1,19 @@
 //! One immutable value that a request reads from first layer to last: every host closure and inbound listener as of now.
+//!
+//! [`Closures`] makes one snapshot after another of the resources that arrive.
+
+mod closures;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::balance::{ClusterState, Endpoint, Picker};
-use crate::resource::{ClusterSpec, InboundListener, Provenance};
+use crate::canonical::PathNormalization;
+use crate::resource::{ClusterSpec, InboundListener};
 use crate::route::RouteTable;
+
+pub use closures::{Closures, Update};
 
 /// All configuration of a process at one moment.
 #[derive(Debug, Default)]
@@ -33,8 +40,8 @@ pub struct HostConfig {
     pub name: Arc<str>,
     /// The service's full name.
     pub host: Arc<str>,
-    /// Where the route configuration came from.
-    pub provenance: Provenance,
+    /// What is done to a path before it is matched.
+    pub path_normalization: PathNormalization,
     /// The compiled rules; shared with the closure before where only endpoints changed.
     pub routes: Arc<RouteTable>,
     /// Addressed by `WeightedDestination::cluster_index`; `None`: known not to exist (503, flag NC).

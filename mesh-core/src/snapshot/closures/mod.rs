@@ -1,0 +1,343 @@
+//! Makes snapshots of the resources that arrive, so that each host's routes, clusters and endpoints change together.
+//!
+//! ```text
+//!  listener ─► route configuration ─► clusters ─► endpoints        what is wanted grows from left to right
+//!     └──────────── a host's closure ────────────────┘             it is published once all of it is known
+//! ```
+//! A host whose pieces never come holds up no other. One that was published keeps its last closure until the next one is
+//! whole; meanwhile its clusters go on changing, for endpoints come and go while a route waits (gRFC A74). What is equal to
+//! what was published is the same `Arc`, so that a change costs what it touches.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::{Cluster, HostConfig, HostState, Snapshot};
+use crate::balance::EndpointStates;
+use crate::resource::{
+    ClusterSpec, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType, RouteSpec,
+};
+
+/// What the control plane says of one resource.
+#[derive(Debug, Clone)]
+pub enum Update {
+    /// It is this, from now on.
+    Here(Resource),
+    /// There is none of that name.
+    Absent(ResourceType, Arc<str>),
+}
+
+/// The latest accepted resources and the closures that were published of them.
+#[derive(Debug, Default)]
+pub struct Closures {
+    outbound: Known<OutboundListener>,
+    inbound: Known<InboundListener>,
+    route_configurations: Known<RouteSpec>,
+    cluster_specs: Known<ClusterSpec>,
+    endpoints: Known<EndpointsSpec>,
+    wanted_inbound: BTreeSet<Arc<str>>,
+    hosts: BTreeMap<Arc<str>, Host>,
+    clusters: HashMap<Arc<str>, BuiltCluster>,
+    states: EndpointStates,
+}
+
+/// By name: what is here, or `None` where the control plane says that there is nothing. No entry: it has not said.
+type Known<T> = HashMap<Arc<str>, Option<Arc<T>>>;
+
+/// A host that somebody calls.
+#[derive(Debug, Default)]
+struct Host {
+    published: Option<HostState>,
+    /// The routes of the published closure, which name its clusters.
+    routes: Option<Arc<RouteSpec>>,
+}
+
+/// A cluster as last built, and of what.
+#[derive(Debug)]
+struct BuiltCluster {
+    spec: Arc<ClusterSpec>,
+    endpoints: Option<Arc<EndpointsSpec>>,
+    cluster: Arc<Cluster>,
+}
+
+impl Closures {
+    /// Sets the hosts (`HOST:PORT`, as dialled) and inbound listeners that configuration is wanted for. What is no longer
+    /// wanted is forgotten, also what was known of it. Returns the next snapshot, if it differs.
+    pub fn want(
+        &mut self,
+        hosts: impl IntoIterator<Item = Arc<str>>,
+        inbound: impl IntoIterator<Item = Arc<str>>,
+    ) -> Option<Snapshot> {
+        let mut before = std::mem::take(&mut self.hosts);
+        for name in hosts {
+            let host = before.remove(&name).unwrap_or_default();
+            self.hosts.insert(name, host);
+        }
+        let before_inbound = std::mem::take(&mut self.wanted_inbound);
+        self.wanted_inbound.extend(inbound);
+        let forgotten = before.values().any(|host| host.published.is_some());
+        let changed = self.refresh();
+        (changed || forgotten || before_inbound != self.wanted_inbound).then(|| self.snapshot())
+    }
+
+    /// Takes what one response of the control plane says, all at once. Returns the next snapshot, if it differs.
+    pub fn apply(&mut self, updates: impl IntoIterator<Item = Update>) -> Option<Snapshot> {
+        let mut inbound_changed = false;
+        for update in updates {
+            match update {
+                Update::Here(Resource::Outbound(listener)) => {
+                    keep(&mut self.outbound, &listener.name, &listener)
+                }
+                Update::Here(Resource::RouteConfiguration(routes)) => {
+                    keep(&mut self.route_configurations, &routes.name, &routes);
+                }
+                Update::Here(Resource::Cluster(cluster)) => {
+                    keep(&mut self.cluster_specs, &cluster.name, &cluster)
+                }
+                Update::Here(Resource::Endpoints(endpoints)) => {
+                    keep(&mut self.endpoints, &endpoints.name, &endpoints);
+                }
+                Update::Here(Resource::Inbound(listener)) => {
+                    inbound_changed = true;
+                    keep(&mut self.inbound, &listener.name, &listener);
+                }
+                Update::Absent(ResourceType::Listener, name) if self.wanted_inbound.contains(&name) => {
+                    inbound_changed = true;
+                    self.inbound.insert(name, None);
+                }
+                Update::Absent(ResourceType::Listener, name) => drop(self.outbound.insert(name, None)),
+                Update::Absent(ResourceType::RouteConfiguration, name) => {
+                    self.route_configurations.insert(name, None);
+                }
+                Update::Absent(ResourceType::Cluster, name) => drop(self.cluster_specs.insert(name, None)),
+                Update::Absent(ResourceType::Endpoints, name) => drop(self.endpoints.insert(name, None)),
+            }
+        }
+        (self.refresh() || inbound_changed).then(|| self.snapshot())
+    }
+
+    /// The names of that type that should be subscribed to, as far as they are known by now.
+    pub fn subscriptions(&self, resource_type: ResourceType) -> BTreeSet<Arc<str>> {
+        match resource_type {
+            ResourceType::Listener => self.hosts.keys().chain(&self.wanted_inbound).cloned().collect(),
+            ResourceType::RouteConfiguration => {
+                self.hosts.keys().filter_map(|host| self.route_name(host)).collect()
+            }
+            ResourceType::Cluster => self.used_clusters(),
+            ResourceType::Endpoints => {
+                let specs =
+                    self.used_clusters().into_iter().filter_map(|name| here(&self.cluster_specs, &name));
+                specs.map(|spec| Arc::clone(&spec.endpoints_name)).collect()
+            }
+        }
+    }
+
+    /// What a host still waits for, such as ``cluster `outbound|80||a` ``; empty once it is published.
+    pub fn missing(&self, host: &str) -> Vec<String> {
+        let name_of = |resource_type: ResourceType, name: &str| format!("{resource_type} `{name}`");
+        let Some(listener) = self.outbound.get(host) else {
+            return vec![name_of(ResourceType::Listener, host)];
+        };
+        let Some(listener) = listener else { return Vec::new() };
+        let routes = &listener.route_configuration;
+        match self.route_configurations.get(routes) {
+            None => vec![name_of(ResourceType::RouteConfiguration, routes)],
+            Some(None) => Vec::new(),
+            Some(Some(routes)) => {
+                let missing =
+                    routes.clusters.iter().filter_map(|cluster| match self.cluster_specs.get(cluster) {
+                        None => Some(name_of(ResourceType::Cluster, cluster)),
+                        Some(Some(spec)) if !self.endpoints.contains_key(&spec.endpoints_name) => {
+                            Some(name_of(ResourceType::Endpoints, &spec.endpoints_name))
+                        }
+                        Some(_) => None,
+                    });
+                missing.collect()
+            }
+        }
+    }
+
+    /// Brings clusters and hosts up to what is known; true where a host's published state changed.
+    fn refresh(&mut self) -> bool {
+        self.build_clusters();
+        let names: Vec<Arc<str>> = self.hosts.keys().cloned().collect();
+        let changed = names.into_iter().filter(|name| self.refresh_host(name)).count() > 0;
+        self.forget_unused();
+        changed
+    }
+
+    /// Builds the clusters whose pieces are here and differ from what they were built of.
+    fn build_clusters(&mut self) {
+        for name in self.used_clusters() {
+            let Some(Some(spec)) = self.cluster_specs.get(&name) else { continue };
+            let Some(endpoints) = self.endpoints.get(&spec.endpoints_name) else { continue };
+            let same = |built: &BuiltCluster| built.spec == *spec && built.endpoints == *endpoints;
+            if self.clusters.get(&name).is_some_and(same) {
+                continue;
+            }
+            let configured = endpoints.as_ref().map_or(&[][..], |endpoints| &endpoints.endpoints);
+            let (state, joined) = self.states.join(spec, configured);
+            let cluster = Arc::new(Cluster::new(Arc::clone(spec), joined, state));
+            let built = BuiltCluster { spec: Arc::clone(spec), endpoints: endpoints.clone(), cluster };
+            self.clusters.insert(name, built);
+        }
+    }
+
+    fn refresh_host(&mut self, name: &Arc<str>) -> bool {
+        let next = self.next_state(name);
+        let Some(host) = self.hosts.get_mut(name) else { return false };
+        let Some((state, routes)) = next else { return false };
+        host.routes = routes;
+        let changed = !host.published.as_ref().is_some_and(|published| published.is_same(&state));
+        if changed {
+            host.published = Some(state);
+        }
+        changed
+    }
+
+    /// What is to be published of a host now; `None` where that cannot be said and nothing was.
+    fn next_state(&self, name: &Arc<str>) -> Option<(HostState, Option<Arc<RouteSpec>>)> {
+        let host = self.hosts.get(name)?;
+        let listener = match self.outbound.get(name) {
+            Some(None) => return Some((HostState::Absent, None)),
+            Some(Some(listener)) => listener,
+            None => return None,
+        };
+        match self.route_configurations.get(&listener.route_configuration) {
+            Some(None) => Some((HostState::Ready(Arc::new(HostConfig::without_routes(listener))), None)),
+            Some(Some(routes)) if routes.clusters.iter().all(|cluster| self.is_settled(cluster)) => {
+                let config = self.host_config(listener, routes, host)?;
+                Some((HostState::Ready(config), Some(Arc::clone(routes))))
+            }
+            _ => {
+                let routes = host.routes.as_ref()?;
+                let config = self.host_config(listener, routes, host)?;
+                Some((HostState::Ready(config), Some(Arc::clone(routes))))
+            }
+        }
+    }
+
+    /// Whether a cluster is as the latest resources say, or known not to be.
+    fn is_settled(&self, cluster: &str) -> bool {
+        match self.cluster_specs.get(cluster) {
+            None => false,
+            Some(None) => true,
+            Some(Some(spec)) => self.endpoints.contains_key(&spec.endpoints_name),
+        }
+    }
+
+    /// The closure of these routes and of the clusters as built; the published one where nothing in it differs.
+    fn host_config(
+        &self,
+        listener: &OutboundListener,
+        routes: &Arc<RouteSpec>,
+        host: &Host,
+    ) -> Option<Arc<HostConfig>> {
+        let cluster = |name: &Arc<str>| match self.cluster_specs.get(name) {
+            Some(None) => None,
+            _ => self.clusters.get(name).map(|built| Arc::clone(&built.cluster)),
+        };
+        let next = HostConfig {
+            name: Arc::clone(&listener.name),
+            host: Arc::clone(&routes.host),
+            path_normalization: listener.path_normalization,
+            routes: Arc::clone(&routes.routes),
+            clusters: routes.clusters.iter().map(cluster).collect(),
+        };
+        match &host.published {
+            Some(HostState::Ready(published)) if published.is_same(&next) => Some(Arc::clone(published)),
+            _ => Some(Arc::new(next)),
+        }
+    }
+
+    /// Drops what nobody wants any more, so that it is not taken for the latest when it is wanted again.
+    fn forget_unused(&mut self) {
+        let listeners = self.subscriptions(ResourceType::Listener);
+        self.outbound.retain(|name, _| listeners.contains(name));
+        self.inbound.retain(|name, _| listeners.contains(name));
+        let routes = self.subscriptions(ResourceType::RouteConfiguration);
+        self.route_configurations.retain(|name, _| routes.contains(name));
+        let clusters = self.used_clusters();
+        self.cluster_specs.retain(|name, _| clusters.contains(name));
+        let endpoints = self.subscriptions(ResourceType::Endpoints);
+        self.endpoints.retain(|name, _| endpoints.contains(name));
+        let states = &mut self.states;
+        let cluster_specs = &self.cluster_specs;
+        self.clusters.retain(|name, _| {
+            let used = clusters.contains(name) && !matches!(cluster_specs.get(name), Some(None));
+            if !used {
+                states.remove(name);
+            }
+            used
+        });
+    }
+
+    fn route_name(&self, host: &str) -> Option<Arc<str>> {
+        here(&self.outbound, host).map(|listener| Arc::clone(&listener.route_configuration))
+    }
+
+    /// The clusters of every host: of the routes that are published and of those that wait to be.
+    fn used_clusters(&self) -> BTreeSet<Arc<str>> {
+        let latest = self.hosts.keys().filter_map(|host| self.route_name(host));
+        let latest = latest.filter_map(|routes| here(&self.route_configurations, &routes));
+        let published = self.hosts.values().filter_map(|host| host.routes.as_ref());
+        latest.chain(published).flat_map(|routes| routes.clusters.iter().cloned()).collect()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let published = |(name, host): (&Arc<str>, &Host)| Some((Arc::clone(name), host.published.clone()?));
+        let wanted = |name: &Arc<str>| Some((Arc::clone(name), Arc::clone(here(&self.inbound, name)?)));
+        Snapshot {
+            hosts: self.hosts.iter().filter_map(published).collect(),
+            inbound: self.wanted_inbound.iter().filter_map(wanted).collect(),
+        }
+    }
+}
+
+impl HostState {
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Absent, Self::Absent) => true,
+            (Self::Ready(one), Self::Ready(other)) => Arc::ptr_eq(one, other) || one.is_same(other),
+            _ => false,
+        }
+    }
+}
+
+impl HostConfig {
+    /// A host whose route configuration does not exist: every request is answered 404.
+    fn without_routes(listener: &OutboundListener) -> Self {
+        Self {
+            name: Arc::clone(&listener.name),
+            host: Arc::clone(&listener.route_configuration),
+            path_normalization: listener.path_normalization,
+            routes: Arc::default(),
+            clusters: Box::default(),
+        }
+    }
+
+    /// Whether both are made of the very same parts.
+    fn is_same(&self, other: &Self) -> bool {
+        let same_cluster = |(one, other): (&Option<Arc<Cluster>>, &Option<Arc<Cluster>>)| match (one, other) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        let without_rules = self.routes.routes().is_empty() && other.routes.routes().is_empty();
+        (Arc::ptr_eq(&self.routes, &other.routes) || without_rules)
+            && self.host == other.host
+            && self.path_normalization == other.path_normalization
+            && self.clusters.len() == other.clusters.len()
+            && self.clusters.iter().zip(&other.clusters).all(same_cluster)
+    }
+}
+
+fn keep<T>(known: &mut Known<T>, name: &Arc<str>, value: &Arc<T>) {
+    known.insert(Arc::clone(name), Some(Arc::clone(value)));
+}
+
+fn here<'k, T>(known: &'k Known<T>, name: &str) -> Option<&'k Arc<T>> {
+    known.get(name)?.as_ref()
+}
+
+#[cfg(test)]
+mod tests;

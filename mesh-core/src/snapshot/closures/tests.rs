@@ -1,0 +1,286 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::*;
+use crate::authz::Policy;
+use crate::canonical::PathNormalization;
+use crate::resource::{
+    BalancerPolicy, EndpointSpec, Health, MtlsMode, Provenance, UpstreamProtocol, UpstreamTls,
+};
+use crate::route::RouteTable;
+
+fn listener(host: &str, routes: &str) -> Update {
+    Update::Here(Resource::Outbound(Arc::new(OutboundListener {
+        name: host.into(),
+        route_configuration: routes.into(),
+        path_normalization: PathNormalization::Base,
+    })))
+}
+
+fn routes(name: &str, clusters: &[&str]) -> Update {
+    Update::Here(Resource::RouteConfiguration(Arc::new(RouteSpec {
+        name: name.into(),
+        host: name.into(),
+        routes: Arc::new(RouteTable::default()),
+        clusters: clusters.iter().map(|name| Arc::from(*name)).collect(),
+    })))
+}
+
+fn cluster(name: &str) -> Update {
+    cluster_with(name, BalancerPolicy::RoundRobin)
+}
+
+fn cluster_with(name: &str, balancer: BalancerPolicy) -> Update {
+    Update::Here(Resource::Cluster(Arc::new(ClusterSpec {
+        name: name.into(),
+        host: name.into(),
+        port: 80,
+        subset: None,
+        endpoints_name: name.into(),
+        tls: UpstreamTls::Plaintext,
+        plaintext_endpoints: false,
+        protocol: UpstreamProtocol::Http1,
+        balancer,
+        connect_timeout: Duration::from_secs(1),
+        destination_rules: Vec::new(),
+    })))
+}
+
+fn endpoints(cluster: &str, ports: &[u16]) -> Update {
+    let endpoint = |port: &u16| EndpointSpec {
+        address: SocketAddr::from(([10, 0, 0, 1], *port)),
+        workload: None,
+        locality: None,
+        priority: 0,
+        weight: 1,
+        health: Health::Healthy,
+        mesh_mtls: false,
+    };
+    let endpoints = ports.iter().map(endpoint).collect();
+    Update::Here(Resource::Endpoints(Arc::new(EndpointsSpec { name: cluster.into(), endpoints })))
+}
+
+fn absent(resource_type: ResourceType, name: &str) -> Update {
+    Update::Absent(resource_type, name.into())
+}
+
+fn wanting(hosts: &[&str]) -> Closures {
+    let mut closures = Closures::default();
+    closures.want(hosts.iter().map(|host| Arc::from(*host)), []);
+    closures
+}
+
+/// Closures in which every host is published: `a:80` with clusters `a1` and `a2`, `b:80` with `b1` and `a1`.
+fn published() -> (Closures, Snapshot) {
+    let mut closures = wanting(&["a:80", "b:80"]);
+    let all = [
+        listener("a:80", "ra"),
+        listener("b:80", "rb"),
+        routes("ra", &["a1", "a2"]),
+        routes("rb", &["b1", "a1"]),
+        cluster("a1"),
+        cluster("a2"),
+        cluster("b1"),
+        endpoints("a1", &[1]),
+        endpoints("a2", &[2]),
+        endpoints("b1", &[3]),
+    ];
+    let snapshot = closures.apply(all).expect("all is here");
+    (closures, snapshot)
+}
+
+fn config(snapshot: &Snapshot, host: &str) -> Arc<HostConfig> {
+    match snapshot.hosts.get(host) {
+        Some(HostState::Ready(config)) => Arc::clone(config),
+        other => panic!("{host} is {other:?}"),
+    }
+}
+
+fn ports(config: &HostConfig) -> Vec<Option<Vec<u16>>> {
+    let ports = |cluster: &Arc<Cluster>| {
+        cluster.endpoints.iter().map(|endpoint| endpoint.spec.address.port()).collect()
+    };
+    config.clusters.iter().map(|cluster| cluster.as_ref().map(ports)).collect()
+}
+
+fn names(list: &[&str]) -> BTreeSet<Arc<str>> {
+    list.iter().map(|name| Arc::from(*name)).collect()
+}
+
+#[test]
+fn a_host_is_published_when_its_last_piece_is_here() {
+    let mut closures = wanting(&["a:80"]);
+    let pieces = [
+        (listener("a:80", "ra"), "listener `a:80`"),
+        (routes("ra", &["a1"]), "route configuration `ra`"),
+        (cluster("a1"), "cluster `a1`"),
+    ];
+    for (piece, missing) in pieces {
+        assert_eq!(closures.missing("a:80"), [missing]);
+        assert!(closures.apply([piece]).is_none(), "published without {missing}");
+    }
+    assert_eq!(closures.missing("a:80"), ["endpoints `a1`"]);
+    let snapshot = closures.apply([endpoints("a1", &[1])]).expect("published");
+    assert_eq!(ports(&config(&snapshot, "a:80")), [Some(vec![1])]);
+    assert!(closures.missing("a:80").is_empty());
+}
+
+#[test]
+fn names_are_wanted_step_by_step() {
+    let mut closures = wanting(&["a:80"]);
+    let check = |closures: &Closures, expected: [&[&str]; 4]| {
+        let order = [
+            ResourceType::Listener,
+            ResourceType::RouteConfiguration,
+            ResourceType::Cluster,
+            ResourceType::Endpoints,
+        ];
+        assert_eq!(order.map(|kind| closures.subscriptions(kind)), expected.map(names));
+    };
+    check(&closures, [&["a:80"], &[], &[], &[]]);
+    closures.apply([listener("a:80", "ra")]);
+    check(&closures, [&["a:80"], &["ra"], &[], &[]]);
+    closures.apply([routes("ra", &["a1", "a2"])]);
+    check(&closures, [&["a:80"], &["ra"], &["a1", "a2"], &[]]);
+    closures.apply([cluster("a1")]);
+    check(&closures, [&["a:80"], &["ra"], &["a1", "a2"], &["a1"]]);
+}
+
+#[test]
+fn a_host_that_never_completes_holds_up_no_other() {
+    let mut closures = wanting(&["a:80", "b:80"]);
+    closures.apply([listener("b:80", "rb"), routes("rb", &["b1"]), cluster("b1")]);
+    let complete = [listener("a:80", "ra"), routes("ra", &["a1"]), cluster("a1"), endpoints("a1", &[1])];
+    let snapshot = closures.apply(complete).expect("a is whole");
+    assert_eq!(ports(&config(&snapshot, "a:80")), [Some(vec![1])]);
+    assert!(!snapshot.hosts.contains_key("b:80"));
+    assert_eq!(closures.missing("b:80"), ["endpoints `b1`"]);
+}
+
+#[test]
+fn an_endpoint_change_rebuilds_its_cluster_only() {
+    let (mut closures, before) = published();
+    let after = closures.apply([endpoints("a2", &[2, 22])]).expect("changed");
+    let (one, other) = (config(&before, "a:80"), config(&after, "a:80"));
+    assert!(Arc::ptr_eq(&one.routes, &other.routes));
+    let cluster = |config: &HostConfig, at: usize| Arc::clone(config.clusters[at].as_ref().expect("there"));
+    assert!(Arc::ptr_eq(&cluster(&one, 0), &cluster(&other, 0)));
+    assert!(!Arc::ptr_eq(&cluster(&one, 1), &cluster(&other, 1)));
+    let state = |config: &HostConfig| Arc::clone(&cluster(config, 1).endpoints[0].state);
+    assert!(Arc::ptr_eq(&state(&one), &state(&other)), "the endpoint that stays keeps its state");
+    assert!(Arc::ptr_eq(&config(&before, "b:80"), &config(&after, "b:80")), "the other host is untouched");
+}
+
+#[test]
+fn hosts_share_their_clusters() {
+    let (mut closures, before) = published();
+    let shared = |snapshot: &Snapshot| {
+        let of =
+            |host: &str, at: usize| Arc::clone(config(snapshot, host).clusters[at].as_ref().expect("there"));
+        Arc::ptr_eq(&of("a:80", 0), &of("b:80", 1))
+    };
+    assert!(shared(&before));
+    let after = closures.apply([endpoints("a1", &[7])]).expect("changed");
+    assert!(shared(&after));
+    assert_eq!(ports(&config(&after, "b:80")), [Some(vec![3]), Some(vec![7])]);
+}
+
+#[test]
+fn what_says_nothing_new_publishes_nothing() {
+    let (mut closures, _) = published();
+    assert!(closures.apply([cluster("a1"), endpoints("a1", &[1]), listener("a:80", "ra")]).is_none());
+    assert!(closures.want([Arc::from("a:80"), Arc::from("b:80")], []).is_none());
+}
+
+#[test]
+fn a_published_host_keeps_its_closure_until_the_next_is_whole() {
+    let (mut closures, _) = published();
+    assert!(closures.apply([routes("ra", &["a1", "a3"])]).is_none());
+    assert_eq!(closures.missing("a:80"), ["cluster `a3`"]);
+    assert!(closures.subscriptions(ResourceType::Cluster).contains("a2"), "the old routes still need it");
+    let meanwhile = closures.apply([endpoints("a2", &[20])]).expect("old clusters go on changing");
+    assert_eq!(ports(&config(&meanwhile, "a:80")), [Some(vec![1]), Some(vec![20])]);
+    assert!(closures.apply([cluster("a3")]).is_none());
+    let after = closures.apply([endpoints("a3", &[30])]).expect("whole");
+    assert_eq!(ports(&config(&after, "a:80")), [Some(vec![1]), Some(vec![30])]);
+    assert!(!closures.subscriptions(ResourceType::Cluster).contains("a2"));
+}
+
+#[test]
+fn a_changed_cluster_keeps_its_endpoints() {
+    let (mut closures, _) = published();
+    let after = closures.apply([cluster_with("a1", BalancerPolicy::Random)]).expect("changed");
+    let cluster = Arc::clone(config(&after, "a:80").clusters[0].as_ref().expect("there"));
+    assert_eq!((cluster.spec.balancer, cluster.endpoints.len()), (BalancerPolicy::Random, 1));
+}
+
+#[test]
+fn what_is_known_absent_is_waited_for_no_longer() {
+    let mut closures = wanting(&["a:80", "b:80", "c:80"]);
+    let said = [
+        absent(ResourceType::Listener, "a:80"),
+        listener("b:80", "rb"),
+        absent(ResourceType::RouteConfiguration, "rb"),
+        listener("c:80", "rc"),
+        routes("rc", &["c1", "c2"]),
+        absent(ResourceType::Cluster, "c1"),
+        cluster("c2"),
+        absent(ResourceType::Endpoints, "c2"),
+    ];
+    let snapshot = closures.apply(said).expect("all is known");
+    assert!(matches!(snapshot.hosts["a:80"], HostState::Absent));
+    assert!(config(&snapshot, "b:80").routes.routes().is_empty());
+    assert_eq!(ports(&config(&snapshot, "c:80")), [None, Some(vec![])]);
+    for host in ["a:80", "b:80", "c:80"] {
+        assert!(closures.missing(host).is_empty(), "{host}");
+    }
+    let again = closures.apply([cluster("c1")]);
+    assert!(again.is_none(), "a cluster that begins to exist waits for its endpoints");
+    let whole = closures.apply([endpoints("c1", &[1])]).expect("changed");
+    assert_eq!(ports(&config(&whole, "c:80")), [Some(vec![1]), Some(vec![])]);
+}
+
+#[test]
+fn a_host_that_ceases_to_exist_is_absent() {
+    let (mut closures, _) = published();
+    let after = closures.apply([absent(ResourceType::Listener, "a:80")]).expect("changed");
+    assert!(matches!(after.hosts["a:80"], HostState::Absent));
+    assert!(matches!(after.hosts["b:80"], HostState::Ready(_)));
+    assert!(!closures.subscriptions(ResourceType::Cluster).contains("a2"));
+    let back = [listener("a:80", "ra"), routes("ra", &["a1", "a2"]), cluster("a2"), endpoints("a2", &[2])];
+    let back = closures.apply(back).expect("changed");
+    assert_eq!(ports(&config(&back, "a:80")), [Some(vec![1]), Some(vec![2])]);
+}
+
+#[test]
+fn a_host_nobody_wants_is_forgotten_with_all_that_only_it_needed() {
+    let (mut closures, _) = published();
+    let after = closures.want([Arc::from("b:80")], []).expect("changed");
+    assert!(!after.hosts.contains_key("a:80"));
+    assert_eq!(closures.subscriptions(ResourceType::Endpoints), names(&["a1", "b1"]));
+    closures.want([Arc::from("a:80"), Arc::from("b:80")], []);
+    assert_eq!(closures.missing("a:80"), ["listener `a:80`"], "what was known is not believed again");
+}
+
+#[test]
+fn an_inbound_listener_is_there_while_it_is_wanted_and_exists() {
+    let name: Arc<str> = "inbound/10.0.0.1:80".into();
+    let inbound = InboundListener {
+        name: Arc::clone(&name),
+        workload: None,
+        mtls_mode: MtlsMode::Strict,
+        mtls_provenance: Provenance::default(),
+        path_normalization: PathNormalization::Base,
+        policy: Policy::default(),
+    };
+    let here = || [Update::Here(Resource::Inbound(Arc::new(inbound.clone())))];
+    let mut closures = Closures::default();
+    assert!(closures.apply(here()).is_some_and(|snapshot| snapshot.inbound.is_empty()), "nobody wants it");
+    closures.want([], [Arc::clone(&name)]);
+    assert_eq!(closures.subscriptions(ResourceType::Listener), names(&[&name]));
+    assert!(closures.apply(here()).expect("changed").inbound.contains_key(&name));
+    let gone = closures.apply([absent(ResourceType::Listener, &name)]).expect("changed");
+    assert!(gone.inbound.is_empty());
+    closures.apply(here());
+    assert!(closures.want([], []).expect("changed").inbound.is_empty());
+}
