@@ -3,11 +3,11 @@
 mod page;
 
 use axum::Router;
-use axum::extract::{Query, State};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::extract::{Path, Query, State};
+use axum::response::{Html, IntoResponse, Json, Redirect, Response};
 use axum::routing::get;
 use http::header::{COOKIE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use mesh_client::MeshClient;
 use mesh_core::Mesh;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use self::page::Page;
 use crate::call::{self, END_USER};
 use crate::instance::Instance;
+use crate::reviews::Reviews;
 
 /// As documents and tokens name it.
 pub(crate) const SERVICE: &str = "productpage";
@@ -32,6 +33,7 @@ pub(crate) fn app(mesh: &Mesh, instance: &Instance) -> Router {
         .route("/productpage", get(show))
         .route("/login", get(login))
         .route("/logout", get(logout))
+        .route("/api/v1/products/{id}/reviews", get(api_reviews))
         .with_state(site)
 }
 
@@ -49,6 +51,18 @@ async fn show(State(site): State<Site>, Query(user): Query<User>, headers: Heade
     );
     let page = Page { instance: &site.instance, user: user.as_deref(), details: &details, reviews: &reviews };
     Html(page.to_string())
+}
+
+/// The reviews alone, as JSON; what keeps them away is the caller's to see.
+async fn api_reviews(State(site): State<Site>, Path(id): Path<u64>, headers: HeaderMap) -> Response {
+    let url = format!("http://reviews:9080/reviews/{id}");
+    match call::get::<Reviews>(&site.client, &url, logged_in(&headers).as_deref()).await {
+        Ok(reviews) => Json(reviews).into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "no reviews");
+            (StatusCode::BAD_GATEWAY, error.to_string()).into_response()
+        }
+    }
 }
 
 async fn login(Query(user): Query<User>) -> Response {
