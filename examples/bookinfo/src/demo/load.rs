@@ -18,7 +18,7 @@ pub(super) struct Counts {
     pub(super) v1: u64,
     pub(super) v2: u64,
     pub(super) failed: u64,
-    problem: Option<String>,
+    pub(super) problem: Option<String>,
 }
 
 impl Counts {
