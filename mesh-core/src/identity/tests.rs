@@ -269,3 +269,15 @@ fn feed<T>(wire: &mut &[u8], side: &mut rustls::ConnectionCommon<T>) -> io::Resu
     }
     Ok(())
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic_the_readers_of_certificates(bytes: Vec<u8>, text: String) {
+        let certificate = bytes.as_slice().into();
+        let _ = Leaf::parse(&certificate);
+        let _ = RootFingerprint::of_certificate(&certificate);
+        let _ = SpiffeId::parse(&text);
+        let _ = SpiffeId::parse(&format!("spiffe://{text}"));
+        let _ = Svid::from_pem(&text, &text);
+    }
+}

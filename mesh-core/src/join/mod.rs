@@ -1,8 +1,8 @@
 //! Joining a mesh: the join string, the first certificate, its renewal, and the way to the control plane.
 //!
 //! ```text
-//!  source ► string(address, token) ─► membership ─┬─► saved identity
-//!                                                 └─► client ─► connect(pin) ─► answer      renewal(schedule) ─► client
+//!  source ─► string(address, token) ─► member ─┬─► saved identity, else client ─► connect(pin) ─► answer
+//!                                              └─► renewal(schedule) ─► client
 //! ```
 //! `string`, `token`, `address`, `pin`, `answer` and `schedule` are pure.
 
@@ -10,7 +10,7 @@ mod address;
 mod answer;
 mod client;
 mod connect;
-mod membership;
+mod member;
 mod pin;
 mod renewal;
 mod schedule;
@@ -24,7 +24,7 @@ pub use address::{ControlPlaneAddress, ControlPlaneAddressError};
 pub use answer::AnswerError;
 pub use client::{JoinError, join, renew};
 pub use connect::{Attempt, ConnectError, ControlPlaneConnector, NoAddress};
-pub use membership::{Membership, Origin, establish};
+pub use member::{Member, Origin};
 pub use renewal::{Renewal, RenewalError};
 pub use schedule::{renewal_delay, renewal_retry_delay};
 pub use source::{JoinSource, JoinSourceError};

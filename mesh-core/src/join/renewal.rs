@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, Weak},
     thread,
     time::{Duration, SystemTime},
 };
@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 use super::{
     ControlPlaneConnector, JoinError, JoinString,
     client::{self, renew},
-    membership::save,
+    member::save,
     schedule::{renewal_delay, renewal_retry_delay},
 };
 use crate::{
@@ -30,14 +30,14 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Starts renewing what `source` holds, and saves each new identity.
+    /// Starts renewing what `source` holds, and saves each new identity while there is a `saved`.
     ///
     /// # Errors
     /// When there is no address, or no thread to be had.
     pub fn start(
         join: JoinString,
         source: Arc<IdentitySource>,
-        saved: Arc<SavedState>,
+        saved: &Arc<SavedState>,
     ) -> Result<Self, RenewalError> {
         let connector =
             ControlPlaneConnector::new(join.addresses.as_slice(), &source).map_err(JoinError::from)?;
@@ -47,6 +47,7 @@ impl Renewal {
             .map_err(RenewalError::Thread)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let saved = Arc::downgrade(saved);
         let task = move || {
             runtime.block_on(async {
                 let renewing = Renewing { join, channel: connector.channel(), source, saved };
@@ -72,7 +73,8 @@ struct Renewing {
     join: JoinString,
     channel: Channel,
     source: Arc<IdentitySource>,
-    saved: Arc<SavedState>,
+    /// Weak, so that the directory's lock ends with its owner and not a moment later with this thread.
+    saved: Weak<SavedState>,
 }
 
 impl Renewing {
@@ -83,7 +85,9 @@ impl Renewing {
             sleep(delay).await;
             match self.renewed().await {
                 Ok(identity) => {
-                    save(&self.saved, &identity);
+                    if let Some(saved) = self.saved.upgrade() {
+                        save(&saved, &identity);
+                    }
                     self.source.replace(identity);
                     tracing::debug!(id = %self.source.current().svid.id(), "certificate renewed");
                     failures = 0;

@@ -255,4 +255,17 @@ mod tests {
         assert_ne!(other.fingerprint(), sample().fingerprint());
         assert_eq!(other.fingerprint().len(), 32);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_content_panics(content: Vec<u8>) {
+            let _ = JoinString::parse(&line_of(&content));
+        }
+
+        #[test]
+        fn no_line_panics(line: String) {
+            let _ = JoinString::parse(&line);
+            let _ = JoinString::parse(&format!("mesh1.{line}"));
+        }
+    }
 }

@@ -231,31 +231,41 @@ async fn a_restart_comes_up_without_the_control_plane() {
     let location = StateLocation::Directory(scratch.path().join("state"));
     let control_plane = ControlPlane::start(CONTROL_PLANE).await;
     let join_string = control_plane.join_string();
-    let open = || SavedState::open(&location, &join_string.fingerprint()).unwrap();
 
-    let first = establish(&join_string, &open(), PATIENCE).await.unwrap();
+    let first = Member::start(join_string.clone(), &location, PATIENCE).await.unwrap();
+    let serial = first.identity.current().svid.serial().to_owned();
     assert_eq!(first.origin, Origin::Joined);
-    drop(control_plane);
-    let second = establish(&join_string, &open(), Duration::ZERO).await.unwrap();
+    first.control_plane.connect().await.unwrap();
+    drop((control_plane, first));
+    let second = Member::start(join_string, &location, Duration::ZERO).await.unwrap();
     assert_eq!(second.origin, Origin::Saved);
-    assert_eq!(second.identity.svid.serial(), first.identity.svid.serial());
+    assert_eq!(second.identity.current().svid.serial(), serial);
 }
 
 #[tokio::test]
 async fn a_saved_identity_that_cannot_serve_is_replaced() {
-    let scratch = tempfile::tempdir().unwrap();
-    let location = StateLocation::Directory(scratch.path().join("state"));
     let control_plane = ControlPlane::start(CONTROL_PLANE).await;
     let join_string = control_plane.join_string();
-    let saved = SavedState::open(&location, &join_string.fingerprint()).unwrap();
-
     let expired = expired_identity(&control_plane.authority, REVIEWS);
-    let contents = [crate::saved::encode_identity(&expired), b"no identity".to_vec()];
-    for content in contents {
+    for content in [crate::saved::encode_identity(&expired), b"no identity".to_vec()] {
+        let scratch = tempfile::tempdir().unwrap();
+        let location = StateLocation::Directory(scratch.path().join("state"));
+        let saved = SavedState::open(&location, &join_string.fingerprint()).unwrap();
         saved.store(crate::saved::SavedItem::Identity, &content).unwrap();
-        let membership = establish(&join_string, &saved, PATIENCE).await.unwrap();
-        assert_eq!(membership.origin, Origin::Joined);
+        drop(saved);
+        let member = Member::start(join_string.clone(), &location, PATIENCE).await.unwrap();
+        assert_eq!(member.origin, Origin::Joined);
+        assert!(member.identity.current().svid.not_after() > SystemTime::now());
     }
+}
+
+#[tokio::test]
+async fn state_that_cannot_be_used_is_done_without() {
+    let scratch = tempfile::NamedTempFile::new().unwrap();
+    let location = StateLocation::Directory(scratch.path().join("below a file"));
+    let control_plane = ControlPlane::start(CONTROL_PLANE).await;
+    let member = Member::start(control_plane.join_string(), &location, PATIENCE).await.unwrap();
+    assert_eq!((member.origin, member.saved.directory()), (Origin::Joined, None));
 }
 
 #[tokio::test]
@@ -264,7 +274,7 @@ async fn an_identity_that_ran_out_is_had_again_with_the_token() {
     let source = IdentitySource::new(expired_identity(&control_plane.authority, REVIEWS));
     let mut replaced = source.subscribe();
     let renewal =
-        Renewal::start(control_plane.join_string(), source.clone(), Arc::new(SavedState::off())).unwrap();
+        Renewal::start(control_plane.join_string(), source.clone(), &Arc::new(SavedState::off())).unwrap();
     replaced.changed().await.unwrap();
     assert!(source.current().svid.not_after() > SystemTime::now());
     assert!(control_plane.seen()[0].authorization.is_some());
@@ -280,7 +290,7 @@ async fn a_failed_renewal_keeps_the_old_certificate_and_is_tried_again() {
     let source = IdentitySource::new(old);
     let mut replaced = source.subscribe();
     let saved = Arc::new(SavedState::off());
-    let _renewal = Renewal::start(control_plane.join_string(), source.clone(), saved).unwrap();
+    let _renewal = Renewal::start(control_plane.join_string(), source.clone(), &saved).unwrap();
     while control_plane.seen().is_empty() {
         tokio::task::yield_now().await;
     }
