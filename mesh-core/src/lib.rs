@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
-//! [`status`], [`subscription`]. Effects: [`ads`] (the configuration stream), [`join`] (certificates),
+//! [`status`], [`subscription`]. Effects: `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
 mod ads;
