@@ -38,6 +38,11 @@ pub fn read(path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>, OwnerOnlyE
     }
     check_mode(path, metadata.mode())?;
     let file = File::open(path).map_err(failed("open", path))?;
+    // A link or another file put there since the examination is another inode.
+    let opened = file.metadata().map_err(failed("examine", path))?;
+    if (opened.dev(), opened.ino()) != (metadata.dev(), metadata.ino()) {
+        return Err(OwnerOnlyError::Kind { path: path.into(), wanted: "what it was a moment ago" });
+    }
     let mut bytes = Vec::new();
     file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
     if bytes.len() > bytes_max {
