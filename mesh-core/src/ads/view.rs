@@ -60,6 +60,11 @@ impl View {
         self.link.borrow().clone()
     }
 
+    /// Follows how the stream fares.
+    pub(crate) fn links(&self) -> watch::Receiver<LinkState> {
+        self.link.subscribe()
+    }
+
     pub(crate) fn set_link(&self, state: LinkState) {
         self.link.send_if_modified(|current| {
             let changed = *current != state;

@@ -152,7 +152,7 @@ impl CertificateRequest {
 }
 
 /// tonic says "transport error" and keeps what happened in the sources; a connector's own error says it best.
-fn innermost(status: &Status) -> String {
+pub(crate) fn innermost(status: &Status) -> String {
     let mut error: &dyn std::error::Error = status;
     let mut message = status.message().to_owned();
     while let Some(source) = error.source() {

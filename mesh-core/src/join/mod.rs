@@ -22,6 +22,7 @@ mod token;
 
 pub use address::{ControlPlaneAddress, ControlPlaneAddressError};
 pub use answer::AnswerError;
+pub(crate) use client::innermost;
 pub use client::{JoinError, join, renew};
 pub use connect::{Attempt, ConnectError, ControlPlaneConnector, NoAddress};
 pub use member::{Member, Origin};

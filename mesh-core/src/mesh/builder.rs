@@ -1,85 +1,88 @@
 //! Starting a mesh: from the environment, or from a join string with options.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use super::background::{Background, Work};
+use super::registrar::Registrar;
+use super::registration::{Kept, RegistrationTable};
 use super::{Mesh, OutboundTrafficPolicy, Settings};
+use crate::ads::{Config, ConfigStream, SavedConfig, View};
 use crate::canonical::PathNormalization;
+use crate::identity::IdentitySource;
+use crate::join::{
+    self, ControlPlaneConnector, JoinError, JoinSource, JoinSourceError, JoinString, JoinStringError,
+    NoAddress, Renewal, RenewalError,
+};
+use crate::saved::{Loaded, SavedItem, SavedState, SavedStateError, StateLocation};
+use crate::snapshot::Snapshot;
 
 /// Options of a mesh that is about to start; see [`Mesh::builder`].
 #[derive(Debug, Clone)]
 pub struct MeshBuilder {
-    join: String,
-    state: StateDirectory,
+    /// What is wrong with it is told at the start.
+    join: Result<JoinSource, JoinStringError>,
+    state: StateLocation,
     settings: Settings,
-}
-
-/// Where configuration, key and SVID are saved, so that a restart needs no control plane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum StateDirectory {
-    /// Nowhere.
-    Off,
-    /// Below the user's state directory, apart for each join string.
-    Default,
-    /// Here.
-    At(PathBuf),
+    join_wait: Duration,
 }
 
 /// Why a mesh did not start.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum StartError {
-    /// No word about a mesh in the environment.
-    #[error(
-        "neither MESH_JOIN nor MESH_JOIN_FILE is set; set one to what `mesh token create --service NAME:PORT` prints, or \
-         MESH_JOIN=off to run without a mesh"
-    )]
-    NotConfigured,
-    /// The file with the join string cannot be read.
-    #[error("MESH_JOIN_FILE {path}: {source}")]
-    JoinFile {
-        /// Its path.
-        path: PathBuf,
-        /// What reading it met.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Source(#[from] JoinSourceError),
+    #[error(transparent)]
+    JoinString(#[from] JoinStringError),
+    #[error("state cannot be saved: {0}; MESH_STATE=off saves none")]
+    State(#[from] SavedStateError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    #[error(transparent)]
+    NoAddress(#[from] NoAddress),
+    #[error(transparent)]
+    Renewal(#[from] RenewalError),
+    #[error("the mesh's own thread does not start: {0}")]
+    Thread(std::io::Error),
 }
 
 impl MeshBuilder {
-    pub(super) fn new(join: impl Into<String>) -> Self {
-        Self {
-            join: join.into().trim().to_owned(),
-            state: StateDirectory::Default,
-            settings: Settings::default(),
-        }
-    }
-
-    /// Reads `MESH_JOIN`, `MESH_JOIN_FILE` and `MESH_STATE_DIR` (`off` saves nothing).
+    /// Reads `MESH_JOIN` or `MESH_JOIN_FILE`, and `MESH_STATE`, `MESH_STATE_DIR`.
     ///
     /// # Errors
-    /// Where neither of the first two is set, or the file cannot be read.
+    /// Where no mesh is named, or what is named cannot be read.
     pub fn from_env() -> Result<Self, StartError> {
-        let join = match (std::env::var("MESH_JOIN"), std::env::var_os("MESH_JOIN_FILE")) {
-            (Ok(join), _) if !join.trim().is_empty() => join,
-            (_, Some(path)) => std::fs::read_to_string(&path)
-                .map_err(|source| StartError::JoinFile { path: path.into(), source })?,
-            _ => return Err(StartError::NotConfigured),
-        };
-        let builder = Self::new(join);
-        Ok(match std::env::var_os("MESH_STATE_DIR") {
-            Some(directory) if directory == "off" => builder.save_nothing(),
-            Some(directory) if !directory.is_empty() => builder.state_directory(directory),
-            _ => builder,
+        Ok(Self::new(Ok(JoinSource::from_env()?)))
+    }
+
+    pub(super) fn from_text(join: &str) -> Self {
+        Self::new(match join.trim() {
+            "off" => Ok(JoinSource::Off),
+            join => JoinString::parse(join).map(JoinSource::Join),
         })
     }
 
-    /// Saves configuration, key and SVID in this directory.
+    fn new(join: Result<JoinSource, JoinStringError>) -> Self {
+        Self { join, state: StateLocation::from_env(), settings: Settings::default(), join_wait: JOIN_WAIT }
+    }
+
+    /// Saves configuration, key and SVID below this directory, so that a restart needs no control plane.
     pub fn state_directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.state = StateDirectory::At(directory.into());
+        self.state = StateLocation::Directory(directory.into());
         self
     }
 
     /// Saves nothing: a restart needs the control plane, and a token that can be used again.
     pub fn save_nothing(mut self) -> Self {
-        self.state = StateDirectory::Off;
+        self.state = StateLocation::Off;
+        self
+    }
+
+    /// How long the first start tries to reach the control plane.
+    pub fn join_wait(mut self, wait: Duration) -> Self {
+        self.join_wait = wait;
         self
     }
 
@@ -101,14 +104,74 @@ impl MeshBuilder {
         self
     }
 
-    /// Joins, and returns once this process has an identity; configuration comes when it is first needed.
+    /// Joins, and returns once this process has an identity. Configuration that an earlier run saved is there at once; other
+    /// configuration comes when it is first needed.
     ///
     /// # Errors
     /// Says what is wrong and the next step.
     pub async fn start(self) -> Result<Mesh, StartError> {
-        if self.join == "off" {
-            return Ok(Mesh::off());
-        }
-        Err(StartError::NotConfigured)
+        let JoinSource::Join(join) = self.join? else { return Ok(Mesh::off()) };
+        let saved = Arc::new(SavedState::open(&self.state, &join.fingerprint())?);
+        let membership = join::establish(&join, &saved, self.join_wait).await?;
+        let identity = IdentitySource::new(membership.identity);
+        let renewal = Renewal::start(join.clone(), identity.clone(), saved.clone())?;
+        let connector = ControlPlaneConnector::new(join.addresses.as_slice(), &identity)?;
+        Mesh::start(Start { join, saved, identity, renewal, connector, settings: self.settings })
     }
 }
+
+/// All that a mesh begins with.
+struct Start {
+    join: JoinString,
+    saved: Arc<SavedState>,
+    identity: Arc<IdentitySource>,
+    renewal: Renewal,
+    connector: ControlPlaneConnector,
+    settings: Settings,
+}
+
+impl Mesh {
+    fn start(start: Start) -> Result<Mesh, StartError> {
+        let Start { join, saved, identity, renewal, connector, settings } = start;
+        let (config, snapshot) = restored(&saved);
+        let view = Arc::new(View::new(snapshot, settings.hosts_max));
+        for host in config.hosts() {
+            // More than the limit cannot have been saved, unless it was lowered; then the rest is asked for again.
+            let _ = view.demand.want(host);
+        }
+        let instance = format!("{:032x}", fastrand::u128(..));
+        tracing::info!(trust_domain = %join.trust_domain, instance, hosts = config.hosts().len(), "in the mesh");
+        let registrations = Arc::new(RegistrationTable::new(Kept::ByRegistrar));
+        let registrar = Registrar {
+            table: registrations.clone(),
+            links: view.links(),
+            instance: instance.as_str().into(),
+        };
+        let stream = ConfigStream::new(view.clone(), config, saved, settings.host_idle, &instance);
+        let background =
+            Background::start(Work { stream, registrar, connector }, renewal).map_err(StartError::Thread)?;
+        Ok(Mesh::active(view, identity, settings, registrations, background))
+    }
+}
+
+/// What an earlier run saved; nothing where that cannot be used.
+fn restored(saved: &SavedState) -> (Config, Snapshot) {
+    let content = match saved.load(SavedItem::Config) {
+        Loaded::Absent => return Default::default(),
+        Loaded::Found(content) => content,
+        Loaded::Rejected(rejected) => {
+            tracing::warn!("{rejected}");
+            return Default::default();
+        }
+    };
+    let restored = SavedConfig::decode(&content).map_err(|error| error.to_string());
+    let restored = restored.and_then(|saved| Config::restore(saved).map_err(|error| error.to_string()));
+    restored.unwrap_or_else(|reason| {
+        if let Some(rejected) = saved.reject(SavedItem::Config, reason) {
+            tracing::warn!("{rejected}");
+        }
+        Default::default()
+    })
+}
+
+const JOIN_WAIT: Duration = Duration::from_secs(30);

@@ -11,9 +11,11 @@
 //!   listeners ─► registration table ─────────────────────► registrar, on the same thread
 //! ```
 
+mod background;
 mod builder;
 mod inbound;
 mod parts;
+mod registrar;
 mod registration;
 mod resolve;
 mod runtime;
@@ -34,7 +36,8 @@ use crate::ads::View;
 use crate::canonical::HostPort;
 use crate::identity::IdentitySource;
 use crate::snapshot::{HostState, Snapshot};
-use registration::RegistrationTable;
+use background::Background;
+use registration::{Kept, RegistrationTable};
 use runtime::RuntimeStates;
 
 /// A process's membership in the mesh: identity, configuration, and all runtime state of its connections.
@@ -51,6 +54,8 @@ struct Inner {
     settings: Settings,
     registrations: Arc<RegistrationTable>,
     runtime: RuntimeStates,
+    /// Ends with the last clone.
+    _background: Option<Background>,
 }
 
 /// Whether there is a mesh at all.
@@ -71,16 +76,16 @@ impl Mesh {
         MeshBuilder::from_env()?.start().await
     }
 
-    /// Begins a mesh from a join string, as `mesh token create` prints it.
-    pub fn builder(join: impl Into<String>) -> MeshBuilder {
-        MeshBuilder::new(join)
+    /// Begins a mesh with options; `join` is the line that `mesh token create` prints, or `off`.
+    pub fn builder(join: impl AsRef<str>) -> MeshBuilder {
+        MeshBuilder::from_text(join.as_ref())
     }
 
     /// No mesh: every host is outside it, and servers are plain.
     pub fn off() -> Mesh {
         let settings = Settings::default();
         let view = Arc::new(View::new(Snapshot::default(), settings.hosts_max));
-        Mesh::new(Membership::Off, view, None, settings)
+        Mesh::passive(Membership::Off, view, None, settings)
     }
 
     /// Whether there is a mesh at all.
@@ -142,20 +147,39 @@ impl Mesh {
         self.0.runtime.of(make)
     }
 
-    fn new(
+    fn active(
+        view: Arc<View>,
+        identity: Arc<IdentitySource>,
+        settings: Settings,
+        registrations: Arc<RegistrationTable>,
+        background: Background,
+    ) -> Mesh {
+        Mesh(Arc::new(Inner {
+            membership: Membership::Joined,
+            view,
+            identity: Some(identity),
+            settings,
+            registrations,
+            runtime: RuntimeStates::default(),
+            _background: Some(background),
+        }))
+    }
+
+    /// A mesh that nothing keeps current but whoever holds its view.
+    fn passive(
         membership: Membership,
         view: Arc<View>,
         identity: Option<Arc<IdentitySource>>,
         settings: Settings,
     ) -> Mesh {
-        let registrations = Arc::new(RegistrationTable::new());
         Mesh(Arc::new(Inner {
             membership,
             view,
             identity,
             settings,
-            registrations,
+            registrations: Arc::new(RegistrationTable::new(Kept::ByNobody)),
             runtime: RuntimeStates::default(),
+            _background: None,
         }))
     }
 }

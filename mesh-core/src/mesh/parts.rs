@@ -48,6 +48,9 @@ impl Mesh {
     /// A mesh from parts, and the hand that publishes its further snapshots.
     pub fn from_parts(parts: Parts) -> (Mesh, Publisher) {
         let view = Arc::new(View::new(parts.snapshot, parts.settings.hosts_max));
-        (Mesh::new(super::Membership::Joined, view.clone(), parts.identity, parts.settings), Publisher(view))
+        (
+            Mesh::passive(super::Membership::Joined, view.clone(), parts.identity, parts.settings),
+            Publisher(view),
+        )
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -64,13 +65,15 @@ impl Registration {
         self.table.state.borrow().clone()
     }
 
-    /// Withdraws the port, as dropping does, and waits until the control plane knows.
+    /// Withdraws the port, as dropping does, and waits until the control plane knows, though not long: while it is away its
+    /// lease ends the registration.
     pub async fn withdraw(self) {
         let table = Arc::clone(&self.table);
         drop(self);
         let mut state = table.state.subscribe();
-        // The table holds the sender, so this ends with an answer; a refusal is one as well.
-        let _ = state.wait_for(|state| *state != RegistrationState::Pending).await;
+        let settled = state.wait_for(|state| *state != RegistrationState::Pending);
+        // A refusal is an answer as well, and nothing is left to be done without one.
+        let _ = tokio::time::timeout(WITHDRAW_MAX, settled).await;
     }
 
     /// Waits until the control plane knows this process's ports.
@@ -99,6 +102,16 @@ pub(super) struct RegistrationTable {
     ports: Mutex<Ports>,
     state: watch::Sender<RegistrationState>,
     changed: Notify,
+    kept: Kept,
+}
+
+/// Whether anybody tells the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// A registrar does.
+    ByRegistrar,
+    /// There is no control plane: every registration is as good as made.
+    ByNobody,
 }
 
 #[derive(Debug, Default)]
@@ -122,12 +135,9 @@ pub(super) struct Registered {
 }
 
 impl RegistrationTable {
-    pub(super) fn new() -> Self {
-        Self {
-            ports: Mutex::default(),
-            state: watch::Sender::new(RegistrationState::Pending),
-            changed: Notify::new(),
-        }
+    pub(super) fn new(kept: Kept) -> Self {
+        let state = watch::Sender::new(RegistrationState::Registered);
+        Self { ports: Mutex::default(), state, changed: Notify::new(), kept }
     }
 
     pub(super) fn add(self: &Arc<Self>, port: ServingPort) -> Registration {
@@ -148,8 +158,11 @@ impl RegistrationTable {
         Registered { ports: kept.map(|entry| wire(&entry.port)).collect(), draining }
     }
 
-    pub(super) fn set_state(&self, state: RegistrationState) {
-        self.state.send_replace(state);
+    /// Notes how `registered` fared, unless it has been overtaken.
+    pub(super) fn settle(&self, registered: &Registered, state: RegistrationState) {
+        if self.registered() == *registered {
+            self.state.send_replace(state);
+        }
     }
 
     /// Waits until a port comes, goes or drains; a change before the call counts.
@@ -159,7 +172,9 @@ impl RegistrationTable {
 
     fn change<T>(&self, change: impl FnOnce(&mut Ports) -> T) -> T {
         let result = change(&mut self.lock());
-        self.set_state(RegistrationState::Pending);
+        if self.kept == Kept::ByRegistrar {
+            self.state.send_replace(RegistrationState::Pending);
+        }
         self.changed.notify_one();
         result
     }
@@ -174,10 +189,13 @@ fn wire(port: &ServingPort) -> registry::ServingPort {
         service: port.service.as_ref().map(|service| service.name.clone()).unwrap_or_default(),
         service_port: port.service.as_ref().map_or(0, |service| service.port.into()),
         workload_port: port.workload_port.into(),
-        // Empty until the task that registers knows the address it speaks from.
+        // Empty: the control plane takes the address that the registration came from.
         advertised_address: port.advertised_address.map(|address| address.to_string()).unwrap_or_default(),
     }
 }
+
+/// How long a withdrawal waits for the control plane.
+const WITHDRAW_MAX: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -195,7 +213,7 @@ mod tests {
 
     #[test]
     fn an_instance_drains_when_its_last_port_drains() {
-        let table = Arc::new(RegistrationTable::new());
+        let table = Arc::new(RegistrationTable::new(Kept::ByRegistrar));
         check(&table, &[], false);
         let a = table.add(port(1));
         let b = table.add(port(2));
