@@ -8,14 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::registrar::Registrar;
 use crate::ads::ConfigStream;
-use crate::join::{ControlPlaneConnector, Renewal};
+use crate::join::Member;
 
 /// Everything that goes on until it is dropped.
 #[derive(Debug)]
 pub(super) struct Background {
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
-    _renewal: Renewal,
 }
 
 /// What the thread does.
@@ -23,12 +22,13 @@ pub(super) struct Background {
 pub(super) struct Work {
     pub(super) stream: ConfigStream,
     pub(super) registrar: Registrar,
-    pub(super) connector: ControlPlaneConnector,
+    /// Its certificate is renewed for as long as it is held.
+    pub(super) member: Member,
 }
 
 impl Background {
-    /// Starts the thread; `renewal` goes on beside it.
-    pub(super) fn start(work: Work, renewal: Renewal) -> io::Result<Self> {
+    /// Starts the thread.
+    pub(super) fn start(work: Work) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -37,7 +37,7 @@ impl Background {
             // A name look-up that hangs must not hold up the process that wants to end.
             runtime.shutdown_background();
         })?;
-        Ok(Self { stop, thread: Some(thread), _renewal: renewal })
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -56,7 +56,7 @@ impl Drop for Background {
 impl Work {
     async fn until(mut self, stopped: CancellationToken) {
         // One connection carries both; it needs the runtime that it is made in.
-        let channel = self.connector.channel();
+        let channel = self.member.control_plane.channel();
         let work = async { tokio::join!(self.stream.run(channel.clone()), self.registrar.run(channel)) };
         tokio::select! {
             _ = work => {}

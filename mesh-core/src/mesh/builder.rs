@@ -1,5 +1,6 @@
 //! Starting a mesh: from the environment, or from a join string with options.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,8 @@ use super::registration::{Kept, RegistrationTable};
 use super::{Mesh, OutboundTrafficPolicy, Settings};
 use crate::ads::{Config, ConfigStream, SavedConfig, View};
 use crate::canonical::PathNormalization;
-use crate::identity::IdentitySource;
-use crate::join::{
-    self, ControlPlaneConnector, JoinError, JoinSource, JoinSourceError, JoinString, JoinStringError,
-    NoAddress, Renewal, RenewalError,
-};
-use crate::saved::{Loaded, SavedItem, SavedState, SavedStateError, StateLocation};
+use crate::join::{JoinSource, JoinSourceError, JoinString, JoinStringError, Member, RenewalError};
+use crate::saved::{Loaded, SavedItem, SavedState, StateLocation};
 use crate::snapshot::Snapshot;
 
 /// Options of a mesh that is about to start; see [`Mesh::builder`].
@@ -36,16 +33,10 @@ pub enum StartError {
     Source(#[from] JoinSourceError),
     #[error(transparent)]
     JoinString(#[from] JoinStringError),
-    #[error("state cannot be saved: {0}; MESH_STATE=off saves none")]
-    State(#[from] SavedStateError),
     #[error(transparent)]
-    Join(#[from] JoinError),
-    #[error(transparent)]
-    NoAddress(#[from] NoAddress),
-    #[error(transparent)]
-    Renewal(#[from] RenewalError),
+    Join(#[from] RenewalError),
     #[error("the mesh's own thread does not start: {0}")]
-    Thread(std::io::Error),
+    Thread(io::Error),
 }
 
 impl MeshBuilder {
@@ -111,45 +102,33 @@ impl MeshBuilder {
     /// Says what is wrong and the next step.
     pub async fn start(self) -> Result<Mesh, StartError> {
         let JoinSource::Join(join) = self.join? else { return Ok(Mesh::off()) };
-        let saved = Arc::new(SavedState::open(&self.state, &join.fingerprint())?);
-        let membership = join::establish(&join, &saved, self.join_wait).await?;
-        let identity = IdentitySource::new(membership.identity);
-        let renewal = Renewal::start(join.clone(), identity.clone(), saved.clone())?;
-        let connector = ControlPlaneConnector::new(join.addresses.as_slice(), &identity)?;
-        Mesh::start(Start { join, saved, identity, renewal, connector, settings: self.settings })
+        let trust_domain = join.trust_domain.clone();
+        let member = Member::start(join, &self.state, self.join_wait).await?;
+        let mesh = Mesh::start(member, self.settings).map_err(StartError::Thread)?;
+        tracing::info!(%trust_domain, hosts = mesh.snapshot().hosts.len(), "in the mesh");
+        Ok(mesh)
     }
 }
 
-/// All that a mesh begins with.
-struct Start {
-    join: JoinString,
-    saved: Arc<SavedState>,
-    identity: Arc<IdentitySource>,
-    renewal: Renewal,
-    connector: ControlPlaneConnector,
-    settings: Settings,
-}
-
 impl Mesh {
-    fn start(start: Start) -> Result<Mesh, StartError> {
-        let Start { join, saved, identity, renewal, connector, settings } = start;
-        let (config, snapshot) = restored(&saved);
+    fn start(member: Member, settings: Settings) -> io::Result<Mesh> {
+        let (config, snapshot) = restored(&member.saved);
         let view = Arc::new(View::new(snapshot, settings.hosts_max));
         for host in config.hosts() {
             // More than the limit cannot have been saved, unless it was lowered; then the rest is asked for again.
             let _ = view.demand.want(host);
         }
         let instance = format!("{:032x}", fastrand::u128(..));
-        tracing::info!(trust_domain = %join.trust_domain, instance, hosts = config.hosts().len(), "in the mesh");
         let registrations = Arc::new(RegistrationTable::new(Kept::ByRegistrar));
         let registrar = Registrar {
             table: registrations.clone(),
             links: view.links(),
             instance: instance.as_str().into(),
         };
-        let stream = ConfigStream::new(view.clone(), config, saved, settings.host_idle, &instance);
-        let background =
-            Background::start(Work { stream, registrar, connector }, renewal).map_err(StartError::Thread)?;
+        let stream =
+            ConfigStream::new(view.clone(), config, member.saved.clone(), settings.host_idle, &instance);
+        let identity = member.identity.clone();
+        let background = Background::start(Work { stream, registrar, member })?;
         Ok(Mesh::active(view, identity, settings, registrations, background))
     }
 }
