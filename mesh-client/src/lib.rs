@@ -39,6 +39,8 @@ mod propagation;
 mod record;
 mod retry;
 mod stack;
+#[cfg(test)]
+mod tests;
 
 pub use body::{BodyError, ResponseBody};
 pub use channel::MeshChannel;

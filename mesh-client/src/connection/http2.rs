@@ -61,13 +61,15 @@ impl Http2Connection {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (io, heard) = Listening::new(io);
-        let (sender, driver) = h2::client::Builder::new()
+        let (sender, mut driver) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .initial_max_send_streams(0)
             .handshake(io)
             .await?;
+        until_allowed(&mut driver).await?;
         let status = Arc::new(Status {
             closed: AtomicBool::new(false),
             streams: AtomicU32::new(0),
@@ -113,7 +115,10 @@ impl Drop for Http2Stream {
 
 impl Http2Stream {
     /// Sends a request and waits for the response's head.
-    pub(super) async fn exchange(self, request: Outgoing) -> Result<Response<ResponseBody>, Failure> {
+    pub(in crate::connection) async fn exchange(
+        self,
+        request: Outgoing,
+    ) -> Result<Response<ResponseBody>, Failure> {
         let mut sender = self.0.sender.clone();
         // Asked first, while the request is still ours: a connection that was told to go away must not take it along.
         if let Some(error) = refuses(&mut sender) {
@@ -141,6 +146,20 @@ impl Http2Stream {
             },
         }
     }
+}
+
+/// Waits until the peer's SETTINGS say how many streams it allows. A request sent before could be one too many, and would wait
+/// on this connection where another one has room.
+async fn until_allowed<I>(driver: &mut h2::client::Connection<Listening<I>, Bytes>) -> Result<(), h2::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    std::future::poll_fn(|cx| match Pin::new(&mut *driver).poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended.and(Err(Reason::NO_ERROR.into()))),
+        Poll::Pending if driver.max_concurrent_send_streams() > 0 => Poll::Ready(Ok(())),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
 }
 
 /// Drives the connection to its end.

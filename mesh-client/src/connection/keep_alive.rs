@@ -32,3 +32,59 @@ pub(super) async fn until_dead(mut pings: PingPong, heard: Heard, streams: &Atom
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::body::RequestBody;
+    use crate::connection::{FailureKind, Http2Connection, Outgoing};
+
+    fn request() -> Outgoing {
+        let (head, ()) = http::Request::get("http://reviews:9080/").body(()).unwrap().into_parts();
+        Outgoing { head, body: RequestBody::Empty }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_vanishes_is_found_dead_within_15_seconds() {
+        let (ours, theirs) = tokio::io::duplex(65_536);
+        let (connection, server) =
+            tokio::join!(Http2Connection::handshake(ours, Default::default()), h2::server::handshake(theirs));
+        let (connection, mut server) = (connection.unwrap(), server.unwrap());
+        let stream = connection.open().expect("room");
+        let vanishing = async {
+            let accepted = server.accept().await;
+            // From here on nobody reads or writes at the other end, and nothing is closed.
+            (accepted, std::future::pending::<()>().await)
+        };
+        let start = Instant::now();
+        let failure = tokio::select! {
+            failed = stream.exchange(request()) => failed.unwrap_err(),
+            _ = vanishing => unreachable!("it never ends"),
+        };
+        assert_eq!(failure.kind, FailureKind::Terminated);
+        assert!(start.elapsed() <= Duration::from_secs(15), "{:?}", start.elapsed());
+        assert!(connection.open().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_of_a_living_peer_is_waited_for() {
+        let (ours, theirs) = tokio::io::duplex(65_536);
+        let (connection, server) =
+            tokio::join!(Http2Connection::handshake(ours, Default::default()), h2::server::handshake(theirs));
+        let (connection, mut server) = (connection.unwrap(), server.unwrap());
+        let stream = connection.open().expect("room");
+        tokio::spawn(async move {
+            while let Some(Ok((_, mut respond))) = server.accept().await {
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(100)).await;
+                    let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                    body.send_data(Bytes::new(), true).unwrap();
+                });
+            }
+        });
+        assert_eq!(stream.exchange(request()).await.unwrap().status(), 200);
+    }
+}

@@ -1,0 +1,109 @@
+//! How many connections there are, and what becomes of them.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::{Notify, Semaphore};
+
+use super::peer::{Manner, Peer};
+use super::*;
+
+fn close_all(cluster: &Cluster) {
+    for endpoint in &cluster.endpoints {
+        endpoint.state.transport.get().expect("a pool").close();
+    }
+}
+
+#[tokio::test]
+async fn callers_that_come_at_once_share_one_connect_and_one_connection() {
+    let peer = Peer::start(Manner::Echo).await;
+    let outbound = Setup::http2([peer.address]).outbound();
+    let responses = join_all((0..50).map(|_| send(&outbound, get("/")))).await;
+    assert!(responses.iter().all(|response| response.status() == 200));
+    drop(responses);
+    assert_eq!(peer.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_further_connection_is_made_when_one_is_out_of_streams() {
+    let gate = Arc::new(Semaphore::new(0));
+    let peer = Peer::with_streams(Manner::Wait(gate.clone()), 2).await;
+    let outbound = Setup::http2([peer.address]).outbound();
+    let (responses, ()) = tokio::join!(join_all((0..5).map(|_| send(&outbound, get("/")))), async {
+        peer.until_requests(5).await;
+        gate.add_permits(5);
+    });
+    assert!(responses.iter().all(|response| response.status() == 200));
+    assert_eq!(peer.connections(), 3);
+}
+
+#[tokio::test]
+async fn beyond_the_connections_that_may_be_requests_wait_for_a_stream() {
+    let gate = Arc::new(Semaphore::new(0));
+    let peer = Peer::with_streams(Manner::Wait(gate.clone()), 1).await;
+    let outbound = Setup::http2([peer.address]).outbound();
+    let (responses, ()) = tokio::join!(
+        join_all((0..40).map(|_| async { text(send(&outbound, get("/")).await).await })),
+        async {
+            peer.until_requests(8).await;
+            gate.add_permits(40);
+        }
+    );
+    assert!(responses.iter().all(|body| body == "waited"));
+    assert_eq!(peer.connections(), 8);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_leaves_finishes_what_it_has_and_closes() {
+    let gate = Arc::new(Semaphore::new(0));
+    let peer = Peer::start(Manner::Wait(gate.clone())).await;
+    let setup = Setup::http2([peer.address]);
+    let cluster = setup.cluster();
+    let routes = vec![route(RouteMatch::everything(), setup.forward())];
+    let outbound = outbound(Parts { snapshot: snapshot(routes, Some(cluster.clone())), ..Parts::default() });
+    let (response, ()) = tokio::join!(send(&outbound, get("/")), async {
+        peer.until_requests(1).await;
+        close_all(&cluster);
+        gate.add_permits(1);
+    });
+    assert_eq!(text(response).await, "waited");
+    peer.until_open(0).await;
+    // A request that still holds the old snapshot is served all the same.
+    gate.add_permits(1);
+    assert_eq!(text(send(&outbound, get("/")).await).await, "waited");
+    assert_eq!(peer.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_resets_its_stream_and_leaves_the_connection() {
+    let given_up = Arc::new(Notify::new());
+    let peer = Peer::start(Manner::Silent(given_up.clone())).await;
+    let setup = Setup::http2([peer.address]);
+    let cluster = setup.cluster();
+    let routes = vec![route(RouteMatch::everything(), setup.forward())];
+    let outbound = outbound(Parts { snapshot: snapshot(routes, Some(cluster.clone())), ..Parts::default() });
+    for _ in 0..2 {
+        let seen = peer.requests();
+        tokio::select! {
+            _ = send(&outbound, get("/")) => panic!("the peer never answers"),
+            () = peer.until_requests(seen + 1) => {}
+        }
+        given_up.notified().await;
+    }
+    assert_eq!(peer.connections(), 1);
+    assert_eq!(cluster.endpoints[0].state.in_flight.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_connect_goes_on_when_the_request_that_asked_for_it_is_given_up() {
+    let peer = Peer::start(Manner::Echo).await;
+    let outbound = Setup::http2([peer.address]).outbound();
+    // One poll starts the connect; then the request is gone.
+    let abandoned = Box::pin(send(&outbound, get("/")));
+    assert!(futures_util::FutureExt::now_or_never(abandoned).is_none());
+    while peer.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(send(&outbound, get("/")).await.status(), 200);
+    assert_eq!(peer.connections(), 1);
+}

@@ -1,0 +1,114 @@
+//! What is tried again, and what is not.
+
+use bytes::Bytes;
+use h2::Reason;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
+
+use super::peer::{Manner, Peer};
+use super::*;
+use crate::error::ResponseFlag;
+
+fn counts(outbound: &Outbound, flag: ResponseFlag) -> [u64; 3] {
+    outbound.state.records.of(&CLUSTER.into()).counts(flag)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_connections_costs_no_request() {
+    let alive = Peer::start(Manner::Echo).await;
+    let outbound = Setup::http2([deserted(), deserted(), alive.address]).outbound();
+    for number in 0..20 {
+        let response = send(&outbound, post(Full::new(Bytes::from(number.to_string())))).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(text(response).await, number.to_string());
+    }
+    assert_eq!(alive.requests(), 20);
+    assert!(counts(&outbound, ResponseFlag::UF)[1] > 0, "retries are counted");
+}
+
+#[tokio::test]
+async fn a_refused_stream_goes_to_another_endpoint_with_the_same_body() {
+    let refusing = Peer::start(Manner::Reset(Reason::REFUSED_STREAM)).await;
+    let alive = Peer::start(Manner::Echo).await;
+    let outbound = Setup::http2([refusing.address, alive.address]).outbound();
+    for _ in 0..4 {
+        let response = send(&outbound, post(Full::new(Bytes::from_static(b"the same")))).await;
+        assert_eq!(text(response).await, "the same");
+    }
+    assert_eq!(refusing.requests(), 4, "a retry takes its turn too, so each request begins at it");
+    assert_eq!(alive.requests(), 4);
+}
+
+#[tokio::test]
+async fn two_more_attempts_are_made_and_then_the_last_failure_is_told() {
+    let refusing = Peer::start(Manner::Reset(Reason::REFUSED_STREAM)).await;
+    let outbound = Setup::http2([refusing.address]).outbound();
+    let response = send(&outbound, get("/")).await;
+    assert_eq!(response.status(), 503);
+    assert!(matches!(error(&response), ClientError::Refused { .. }), "{}", error(&response));
+    assert_eq!(refusing.requests(), 3);
+    assert_eq!(counts(&outbound, ResponseFlag::UR), [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn what_may_have_been_processed_is_not_repeated() {
+    let resetting = Peer::start(Manner::Reset(Reason::INTERNAL_ERROR)).await;
+    let outbound = Setup::http2([resetting.address]).outbound();
+    let response = send(&outbound, get("/")).await;
+    assert_eq!(response.status(), 503);
+    assert!(matches!(error(&response), ClientError::Broken { reset: true, .. }), "{}", error(&response));
+    assert_eq!(resetting.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_was_read_of_is_not_sent_again() {
+    let refusing = Peer::start(Manner::Reset(Reason::REFUSED_STREAM)).await;
+    let outbound = Setup::http2([refusing.address]).outbound();
+    let pieces = futures_util::stream::unfold(0, async |number| {
+        tokio::task::yield_now().await;
+        (number < 3).then(|| (Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"piece"))), number + 1))
+    });
+    let response = send(&outbound, post(StreamBody::new(Box::pin(pieces)))).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(refusing.requests(), 1);
+}
+
+#[tokio::test]
+async fn without_a_policy_there_is_one_attempt() {
+    let setup = Setup { retries: 0, ..Setup::http2([deserted()]) };
+    let outbound = setup.outbound();
+    let response = send(&outbound, get("/")).await;
+    assert_eq!(response.status(), 503);
+    let error = error(&response);
+    assert!(matches!(error, ClientError::Connect(_)), "{error}");
+    assert!(error.to_string().contains(&setup.addresses[0].to_string()), "it names the endpoint: {error}");
+    assert_eq!(counts(&outbound, ResponseFlag::UF), [1, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_after_each_answer_fails_no_request() {
+    let leaving = Peer::start(Manner::Leave).await;
+    let outbound = Setup { retries: 0, ..Setup::http2([leaving.address]) }.outbound();
+    for _ in 0..10 {
+        assert_eq!(text(send(&outbound, get("/")).await).await, "bye");
+        leaving.until_open(0).await;
+    }
+    assert_eq!(leaving.requests(), 10);
+}
+
+#[tokio::test]
+async fn a_body_that_fails_is_the_callers_own_failure() {
+    let peer = Peer::start(Manner::Echo).await;
+    let outbound = Setup::http2([peer.address]).outbound();
+    let pieces = futures_util::stream::unfold(0, async |number| {
+        tokio::task::yield_now().await;
+        let piece = match number {
+            0 => Ok(Frame::data(Bytes::from_static(b"piece"))),
+            _ => Err(std::io::Error::other("disk on fire")),
+        };
+        Some((piece, number + 1))
+    });
+    let response = send(&outbound, post(StreamBody::new(Box::pin(pieces)))).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(error(&response).to_string(), "the request's body failed: disk on fire");
+}
