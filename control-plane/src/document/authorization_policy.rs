@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::name;
 use super::peer_authentication::selector;
 use super::scalar::{choice, some_text, text};
 use super::spelling::shorten;
+use super::value::Value;
 use super::yaml::Span;
 
 /// An AuthorizationPolicy's spec.
@@ -107,14 +108,26 @@ fn whole(fields: &mut Fields<'_, '_>, policy: &AuthorizationPolicy) {
     } else if !custom && fields.has("provider") {
         fields.note(Code::Conflict, "provider", "goes with `action: CUSTOM` only", "remove the field");
     }
+    let caller = |source: &Source| {
+        let lists = [&source.principals, &source.not_principals, &source.namespaces, &source.not_namespaces];
+        lists.iter().any(|list| !list.is_empty())
+    };
+    if custom && policy.rules.iter().flat_map(|rule| &rule.from).any(caller) {
+        fields.note(
+            Code::Conflict,
+            "rules",
+            "CUSTOM cannot ask for identities",
+            "remove principals and namespaces",
+        );
+    }
     if custom && policy.rules.is_empty() {
         fields.note(Code::MissingField, "rules", "is required by CUSTOM", "add a rule");
     }
-    if policy.action == Action::Deny && fields.wrote("action", "DENY") && policy.rules.is_empty() {
+    if policy.action == Action::Deny && fields.wrote("action", "DENY") && !fields.has("rules") {
         fields.note(
-            Code::Suspicious,
-            "",
-            "a DENY policy without rules never matches",
+            Code::MissingField,
+            "rules",
+            "are absent, so that DENY never matches",
             "write `rules: [{}]` to deny everything",
         );
     }
@@ -135,10 +148,33 @@ fn action(value: Value<'_, '_>) -> Action {
 
 fn target_reference(value: Value<'_, '_>) {
     value.object(|fields| {
-        fields.optional("group", text);
-        fields.required("kind", some_text);
+        let group = fields.or_default("group", text);
+        let kind = fields.required("kind", some_text);
         fields.required("name", some_text);
         fields.optional("namespace", text);
+        if fields.filled("namespace") {
+            fields.note(
+                Code::InvalidValue,
+                "namespace",
+                "a target is in the policy's namespace",
+                "remove the field",
+            );
+        }
+        let targets = [
+            ("", "Service"),
+            ("core", "Service"),
+            ("networking.istio.io", "ServiceEntry"),
+            ("gateway.networking.k8s.io", "Gateway"),
+            ("gateway.networking.k8s.io", "GatewayClass"),
+        ];
+        if !kind.is_empty() && !targets.contains(&(group.as_str(), kind.as_str())) {
+            fields.note(
+                Code::InvalidValue,
+                "kind",
+                "cannot be a target",
+                "name a Gateway, a Service or a ServiceEntry",
+            );
+        }
     });
 }
 
@@ -149,7 +185,7 @@ fn rule(value: Value<'_, '_>) -> Rule {
             from: fields.or_default("from", |value| entries(value, "source", source)),
             to: fields.or_default("to", |value| entries(value, "operation", operation)),
         };
-        fields.unsupported("when", |value| not_empty(value, condition));
+        fields.unsupported("when", |value| value.items(condition));
         rule
     })
 }
@@ -180,10 +216,10 @@ fn source(value: Value<'_, '_>) -> Source {
             fields.unsupported(name, patterns);
         }
         for name in ["serviceAccounts", "notServiceAccounts"] {
-            fields.unsupported(name, |value| not_empty(value, service_account));
+            fields.unsupported(name, |value| value.items(service_account));
         }
         for name in ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"] {
-            fields.unsupported(name, |value| not_empty(value, |value| name::checked(value, name::subnet)));
+            fields.unsupported(name, |value| value.items(|value| name::checked(value, name::subnet)));
         }
         something(
             fields,
@@ -197,10 +233,10 @@ fn source(value: Value<'_, '_>) -> Source {
                 "remoteIpBlocks",
             ],
         );
-        let accounts = ["serviceAccounts", "notServiceAccounts"].into_iter().find(|name| fields.has(name));
+        let accounts = ["serviceAccounts", "notServiceAccounts"].into_iter().find(|name| fields.filled(name));
         let identities = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
         if let Some(accounts) = accounts
-            && identities.iter().any(|name| fields.has(name))
+            && identities.iter().any(|name| fields.filled(name))
         {
             fields.note(Code::Conflict, accounts, "excludes principals and namespaces", "write two sources");
         }
@@ -216,8 +252,8 @@ fn operation(value: Value<'_, '_>) -> Operation {
             not_ports: fields.or_default("notPorts", ports),
             methods: fields.or_default("methods", patterns),
             not_methods: fields.or_default("notMethods", patterns),
-            paths: fields.or_default("paths", |value| not_empty(value, path)),
-            not_paths: fields.or_default("notPaths", |value| not_empty(value, path)),
+            paths: fields.or_default("paths", |value| value.items(path)),
+            not_paths: fields.or_default("notPaths", |value| value.items(path)),
         };
         fields.unsupported("hosts", patterns);
         fields.unsupported("notHosts", patterns);
@@ -229,7 +265,7 @@ fn operation(value: Value<'_, '_>) -> Operation {
 /// Refuses an entry that names nothing, because it would match everything.
 fn something(fields: &mut Fields<'_, '_>, names: &[&'static str]) {
     let negated = |name: &str| format!("not{}{}", name[..1].to_uppercase(), &name[1..]);
-    if !names.iter().any(|name| fields.has(name) || fields.has(&negated(name))) {
+    if !names.iter().any(|name| fields.filled(name) || fields.filled(&negated(name))) {
         fields.note(
             Code::MissingField,
             "",
@@ -240,7 +276,7 @@ fn something(fields: &mut Fields<'_, '_>, names: &[&'static str]) {
 }
 
 fn patterns(value: Value<'_, '_>) -> Vec<String> {
-    not_empty(value, pattern)
+    value.items(pattern)
 }
 
 /// Exact, `prefix*`, `*suffix` or `*`.
@@ -265,7 +301,7 @@ fn service_account(value: Value<'_, '_>) {
 
 /// Ports are written as text, as everything else that a policy compares.
 fn ports(value: Value<'_, '_>) -> Vec<u16> {
-    not_empty(value, |mut value| {
+    value.items(|mut value| {
         let written = text(value.reborrow());
         let port = written.parse::<u16>().ok().filter(|port| *port > 0);
         if port.is_none() && value.node.is_some() && !written.is_empty() {
@@ -286,25 +322,20 @@ fn path(value: Value<'_, '_>) -> String {
 }
 
 /// `{*}` stands for one segment and `{**}` for any number, each alone between slashes; after `{**}` no operator follows.
+/// Braces mean nothing else.
 fn path_template(path: &str) -> Result<(), String> {
-    if !path.contains("{*}") && !path.contains("{**}") {
-        return Ok(());
-    }
     let refused = |why: &str| Err(format!("`{}` is not a path template: {why}", shorten(path)));
-    if !path.starts_with('/') {
-        return refused("it begins with `/`");
-    }
+    let template = path.contains("{*}") || path.contains("{**}");
+    let literal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@=".contains(&byte);
     let mut rest = false;
-    for segment in path[1..].split('/') {
+    for segment in path.trim_matches('/').split('/') {
         match segment {
             "{*}" | "{**}" if rest => return refused("nothing variable follows `{**}`"),
             "{**}" => rest = true,
             "{*}" => {}
-            other if other.contains(['{', '}', '*']) => {
-                return refused("`{*}` and `{**}` are whole segments");
-            }
-            other if other.is_empty() && path.len() > 1 && !path.ends_with('/') => {
-                return refused("it has an empty segment");
+            other if other.contains(['{', '}']) => return refused("`{*}` and `{**}` are whole segments"),
+            other if template && (other.is_empty() || !other.bytes().all(literal)) => {
+                return refused("a segment is empty, or has a character that no path has");
             }
             _ => {}
         }
@@ -319,7 +350,7 @@ fn condition(value: Value<'_, '_>) {
         for name in ["values", "notValues"] {
             fields.optional(name, |value| {
                 if addresses {
-                    return not_empty(value, |value| name::checked(value, name::subnet).value);
+                    return value.items(|value| name::checked(value, name::subnet).value);
                 }
                 if key == "destination.port" {
                     return ports(value).iter().map(u16::to_string).collect();
@@ -327,14 +358,14 @@ fn condition(value: Value<'_, '_>) {
                 patterns(value)
             });
         }
-        if !fields.has("values") && !fields.has("notValues") {
+        if !fields.filled("values") && !fields.filled("notValues") {
             fields.note(Code::MissingField, "", "compares with nothing", "add `values` or `notValues`");
         }
     });
 }
 
 fn condition_key(value: Value<'_, '_>) -> String {
-    const KEYS: [&str; 13] = [
+    const KEYS: [&str; 12] = [
         "source.ip",
         "remote.ip",
         "source.namespace",
@@ -347,7 +378,6 @@ fn condition_key(value: Value<'_, '_>) -> String {
         "destination.ip",
         "destination.port",
         "connection.sni",
-        "source.user",
     ];
     let checked = name::checked(value, |key| {
         let indexed = ["request.headers[", "request.auth.claims[", "experimental.envoy.filters."];

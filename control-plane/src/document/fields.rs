@@ -2,210 +2,37 @@
 //!
 //! A kind's decoder names each of its fields once, by what this mesh does with it: `optional`, `required` and `list` read
 //! a field that is honoured, `unsupported` reads (and so checks) one that is not honoured yet, `no_effect` one that
-//! changes nothing here. Honouring a field later is the change of that one word. Decoders are total: on an error they note a finding and go on with a default, so that a
-//! user sees all errors at once; a document with an error is dropped afterwards, so no default is ever acted on.
-//! Being total, they can also be run on nothing at all, which lists their fields ([`Reader::listing`]).
+//! changes nothing here. Honouring a field later is the change of that one word.
+//!
+//! Decoders are total: on an error they note a finding and go on with a default, so that a user sees all errors at once.
+//! A document with an error is dropped afterwards, so no default is ever acted on.
 
-use super::finding::{Code, Finding, Verdict};
-use super::spelling::{camel_case, nearest, shorten};
+use std::sync::Arc;
+
+use super::finding::{Code, Verdict};
+use super::reader::{Reader, Support};
+use super::spelling::{nearest, shorten};
+use super::value::Value;
 use super::yaml::{Content, Node, Span, Spanned};
 
-/// What a decoder notes while it reads one document.
-#[derive(Debug, Default)]
-pub(super) struct Reader {
-    /// Everything found so far.
-    pub(super) findings: Vec<Finding>,
-    /// Where the decoder is: `spec.http[0]`.
-    path: String,
-    /// Whether `load_balancer` is read as `loadBalancer`, as the protobuf reader does.
-    proto_names: bool,
-    /// The fields met, if they are being listed.
-    fields: Option<Vec<FieldFact>>,
-}
-
-/// One field of a kind and what becomes of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldFact {
-    /// The path, with `[]` for list items and `{}` for map values.
-    pub path: String,
-    /// What this mesh does with it.
-    pub support: Support,
-}
-
-/// What this mesh does with a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    /// Its meaning is carried out.
-    Honoured,
-    /// It is known, checked and refused by name.
-    Unsupported,
-    /// It is known and changes nothing here.
-    NoEffect,
-}
-
-/// A value that waits to be decoded.
-#[derive(Debug)]
-pub(super) struct Value<'r, 'n> {
-    /// Where findings go.
-    pub(super) reader: &'r mut Reader,
-    /// The node; none when fields are listed.
-    pub(super) node: Option<&'n Node>,
-    /// Where the value stands: its key, if it has one.
-    pub(super) span: Span,
-}
+/// A key and what it is given.
+type Entry = (Spanned<String>, Arc<Node>);
 
 /// The fields of one object.
 #[derive(Debug)]
 pub(super) struct Fields<'r, 'n> {
     /// Where findings go.
     pub(super) reader: &'r mut Reader,
-    entries: &'n [(Spanned<String>, std::sync::Arc<Node>)],
+    entries: &'n [Entry],
     span: Span,
     known: Vec<&'static str>,
     open: bool,
 }
 
-impl Reader {
-    /// A reader for one document. `proto_names` also takes protobuf's snake_case names.
-    pub(super) fn new(proto_names: bool) -> Self {
-        Self { proto_names, ..Self::default() }
-    }
-
-    /// Lists the fields that `decode` knows, below `path`.
-    pub(super) fn listing<T>(path: &str, decode: impl FnOnce(Value<'_, '_>) -> T) -> Vec<FieldFact> {
-        let mut reader = Self { path: path.to_owned(), fields: Some(Vec::new()), ..Self::default() };
-        decode(Value { reader: &mut reader, node: None, span: Span::default() });
-        reader.fields.unwrap_or_default()
-    }
-
-    /// Notes a finding at the current path.
-    pub(super) fn note(
-        &mut self,
-        code: Code,
-        span: Span,
-        message: impl Into<String>,
-        next: impl Into<String>,
-    ) {
-        // Lists run decoders on nothing, where "a required field is absent" means nothing either.
-        if self.fields.is_none() {
-            let (message, next) = (message.into(), next.into());
-            self.findings.push(Finding { code, field: self.path.clone(), span, message, next });
-        }
-    }
-
-    /// Runs `step` with `part` added to the path.
-    pub(super) fn within<T>(&mut self, part: &str, step: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        if length > 0 && !part.starts_with(['[', '{']) {
-            self.path.push('.');
-        }
-        self.path.push_str(part);
-        let value = step(self);
-        self.path.truncate(length);
-        value
-    }
-
-    fn spelled(&self, written: &str, name: &str) -> bool {
-        written == name || (self.proto_names && written.contains('_') && camel_case(written) == name)
-    }
-}
-
-impl<'n> Value<'_, 'n> {
-    /// The same value again, for a decoder that looks twice.
-    pub(super) fn reborrow(&mut self) -> Value<'_, 'n> {
-        Value { reader: self.reader, node: self.node, span: self.span }
-    }
-
-    /// A scalar exactly as written.
-    pub(super) fn written(&self) -> Option<&'n str> {
-        match &self.node?.content {
-            Content::Scalar { text, .. } => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Notes that the value cannot be what it is.
-    pub(super) fn invalid(&mut self, message: impl Into<String>, next: impl Into<String>) {
-        self.reader.note(Code::InvalidValue, self.span, message, next);
-    }
-
-    /// Notes that the value is of another type than `wanted`.
-    pub(super) fn wrong_type(&mut self, wanted: &str, next: &str) {
-        let found = match self.node.map(|node| &node.content) {
-            Some(Content::Mapping(_)) => "an object",
-            Some(Content::Sequence(_)) => "a list",
-            Some(Content::Scalar { text, .. }) => &format!("`{}`", shorten(text)),
-            None => "nothing",
-        };
-        self.reader.note(Code::WrongType, self.span, format!("wants {wanted}, has {found}"), next);
-    }
-
-    /// Reads an object by its fields; whatever `build` has not asked for is an unknown field.
-    pub(super) fn object<T: Default>(mut self, build: impl FnOnce(&mut Fields<'_, 'n>) -> T) -> T {
-        let entries = match self.node.map(|node| &node.content) {
-            None => &[][..],
-            Some(Content::Mapping(entries)) => entries,
-            Some(_) if self.node.is_some_and(Node::is_null) => &[][..],
-            Some(_) => {
-                self.wrong_type("an object", "write the fields below it, indented");
-                return T::default();
-            }
-        };
-        let mut fields =
-            Fields { reader: self.reader, entries, span: self.span, known: Vec::new(), open: false };
-        let value = build(&mut fields);
-        fields.finish();
-        value
-    }
-
-    /// Reads a list.
-    pub(super) fn items<T>(mut self, mut decode: impl FnMut(Value<'_, 'n>) -> T) -> Vec<T> {
-        let items = match self.node.map(|node| &node.content) {
-            None => {
-                self.reader.within("[]", |reader| decode(Value { reader, node: None, span: self.span }));
-                return Vec::new();
-            }
-            Some(Content::Sequence(items)) => items,
-            Some(_) if self.node.is_some_and(Node::is_null) => return Vec::new(),
-            Some(_) => {
-                self.wrong_type("a list", "put `- ` before each entry");
-                return Vec::new();
-            }
-        };
-        let each = items.iter().enumerate().map(|(index, item)| {
-            self.reader.within(&format!("[{index}]"), |reader| {
-                decode(Value { reader, node: Some(item), span: item.span })
-            })
-        });
-        each.collect()
-    }
-
-    /// Reads an object whose keys are the user's own.
-    pub(super) fn entries<T>(
-        mut self,
-        mut decode: impl FnMut(&Spanned<String>, Value<'_, 'n>) -> T,
-    ) -> Vec<(Spanned<String>, T)> {
-        let entries = match self.node.map(|node| &node.content) {
-            None => {
-                let key = Spanned::default();
-                self.reader
-                    .within("{}", |reader| decode(&key, Value { reader, node: None, span: self.span }));
-                return Vec::new();
-            }
-            Some(Content::Mapping(entries)) => entries,
-            Some(_) if self.node.is_some_and(Node::is_null) => return Vec::new(),
-            Some(_) => {
-                self.wrong_type("an object", "write `key: value` lines below it, indented");
-                return Vec::new();
-            }
-        };
-        let each = entries.iter().map(|(key, node)| {
-            let value = self.reader.within(&format!("[{}]", shorten(&key.value)), |reader| {
-                decode(key, Value { reader, node: Some(node), span: key.span })
-            });
-            (key.clone(), value)
-        });
-        each.collect()
+impl<'r, 'n> Fields<'r, 'n> {
+    /// The fields of an object that stands at `span`.
+    pub(super) fn new(reader: &'r mut Reader, entries: &'n [Entry], span: Span) -> Self {
+        Self { reader, entries, span, known: Vec::new(), open: false }
     }
 }
 
@@ -218,6 +45,15 @@ impl<'n> Fields<'_, 'n> {
     /// Whether the field is written and not null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.entry(name).is_some_and(|(_, node)| !node.is_null())
+    }
+
+    /// Whether the field holds anything: neither absent, null, nor empty.
+    pub(super) fn filled(&self, name: &str) -> bool {
+        self.entry(name).is_some_and(|(_, node)| match &node.content {
+            Content::Scalar { text, .. } => !text.is_empty() && !node.is_null(),
+            Content::Sequence(items) => !items.is_empty(),
+            Content::Mapping(entries) => !entries.is_empty(),
+        })
     }
 
     /// Whether the field is written as this scalar.
@@ -359,7 +195,7 @@ impl<'n> Fields<'_, 'n> {
         self.reader.within(name, step)
     }
 
-    fn entry(&self, name: &str) -> Option<&'n (Spanned<String>, std::sync::Arc<Node>)> {
+    fn entry(&self, name: &str) -> Option<&'n Entry> {
         self.entries.iter().find(|(key, _)| self.reader.spelled(&key.value, name))
     }
 
@@ -370,10 +206,9 @@ impl<'n> Fields<'_, 'n> {
         decode: impl FnOnce(Value<'_, 'n>) -> T,
     ) -> Option<T> {
         self.known.push(name);
-        if self.reader.fields.is_some() {
+        if self.reader.is_listing() {
             return Some(self.at(name, |reader| {
-                let path = reader.path.clone();
-                reader.fields.get_or_insert_default().push(FieldFact { path, support });
+                reader.met(support);
                 decode(Value { reader, node: None, span: Span::default() })
             }));
         }
@@ -388,9 +223,12 @@ impl<'n> Fields<'_, 'n> {
     }
 
     /// Notes what nobody asked for, and what was written in both spellings.
-    fn finish(self) {
+    pub(super) fn finish(self) {
         let mut seen: Vec<&str> = Vec::new();
         for (key, _) in self.entries {
+            if self.reader.is_full() {
+                return;
+            }
             let Some(name) = self.known.iter().find(|name| self.reader.spelled(&key.value, name)) else {
                 if !self.open {
                     let next = match nearest(&key.value, &self.known) {

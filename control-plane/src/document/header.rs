@@ -3,9 +3,9 @@
 //! Routes and their destinations share them. What a mesh itself depends on (`:path` and its kin) is no one's to rewrite
 //! here; the authority is, because that is how a host is rewritten in Istio.
 
-use super::fields::Value;
 use super::scalar::text;
 use super::spelling::shorten;
+use super::value::Value;
 
 /// What happens to the headers of request and response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Matches on path, headers, query and method, and weighted backends are honoured; filters and timeouts are read for
 //! their errors and refused by name. A route without any Service parent acts at gateways only and is kept inert.
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::header::is_header_name;
 use super::name;
@@ -11,6 +11,7 @@ use super::pattern::{StringMatch, regex};
 use super::route_filter;
 use super::scalar::{choice, integer, port, some_text, text};
 use super::spelling::shorten;
+use super::value::Value;
 use super::yaml::Span;
 
 /// An HTTPRoute's spec.

@@ -46,10 +46,10 @@ impl Kind {
         KINDS.iter().find(|facts| facts.fate.kind() == Some(self)).map_or("", |facts| facts.name)
     }
 
-    /// The kind that a user means by `virtualservice`, `vs` or `VirtualService`.
+    /// The kind that a user means by `vs`, `virtualservice`, `virtualservices` or `VirtualService`.
     pub fn from_name(name: &str) -> Option<Self> {
-        let lower = name.to_ascii_lowercase();
-        let lower = match lower.as_str() {
+        let written = name.to_ascii_lowercase();
+        let written = match written.as_str() {
             "vs" => "virtualservice",
             "dr" => "destinationrule",
             "se" => "serviceentry",
@@ -57,17 +57,14 @@ impl Kind {
             "pa" => "peerauthentication",
             "ap" => "authorizationpolicy",
             "svc" => "service",
-            other => other
-                .strip_suffix('s')
-                .filter(|stem| !stem.ends_with('s') && *stem != "meshsetting")
-                .unwrap_or(other),
+            other => other,
         };
-        let plural = |name: &str| name.replace("ies", "y");
-        let found = KINDS.iter().find(|facts| {
-            let kind = facts.name.to_ascii_lowercase();
-            kind == lower || kind == plural(lower)
-        });
-        found.and_then(|facts| facts.fate.kind())
+        let means = |kind: &str| {
+            let kind = kind.to_ascii_lowercase();
+            let many = kind.strip_suffix('y').map(|stem| format!("{stem}ies"));
+            written == kind || written == many.unwrap_or_else(|| format!("{kind}s"))
+        };
+        KINDS.iter().find(|facts| means(facts.name)).and_then(|facts| facts.fate.kind())
     }
 
     /// Whether the kind is kept for what it says about workloads, and carries no configuration.

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::name;
 use super::scalar::{boolean, choice, duration, integer};
+use super::value::Value;
 use super::yaml::Span;
 
 /// The settings of a mesh.

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::name;
 use super::scalar::text_map;
 use super::spelling::shorten;
+use super::value::Value;
 
 /// Who a document is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,11 +65,11 @@ fn of_clusters(fields: &mut Fields<'_, '_>) {
 
 fn object_name(value: Value<'_, '_>) -> String {
     name::checked(value, |name| {
-        let parts = name.split('.').all(|part| name::dns_label(part).is_ok());
+        let parts = name.split('.').all(|part| name::dns_label(&part.to_ascii_lowercase()).is_ok());
         if parts && name.len() <= 253 {
             Ok(())
         } else {
-            Err(format!("`{}` is not a name of small letters, digits, `-` and `.`", shorten(name)))
+            Err(format!("`{}` is not a name of letters, digits, `-` and `.`", shorten(name)))
         }
     })
     .value

@@ -5,22 +5,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::fields::Value;
 use super::finding::Code;
 use super::scalar::{spanned_text, text};
 use super::spelling::shorten;
+use super::value::Value;
 use super::yaml::Spanned;
 
-/// A host: fully qualified, short, an address, or with a wildcard as its first label.
+/// A host that is spoken for: fully qualified, short, an address, or with a wildcard as its first label. Names that TLS
+/// clients of other meshes send (`outbound_.80_._.host`) may have underscores.
+pub(super) fn spoken_host(value: Value<'_, '_>) -> Spanned<String> {
+    checked(value, |host| {
+        if host.parse::<IpAddr>().is_ok() { Ok(()) } else { wildcard_domain(&host.replace('_', "x")) }
+    })
+}
+
+/// A host: fully qualified, short, or with a wildcard as its first label.
 pub(super) fn host(value: Value<'_, '_>) -> Spanned<String> {
-    checked(value, |host| if host.parse::<IpAddr>().is_ok() { Ok(()) } else { wildcard_domain(host) })
+    checked(value, wildcard_domain)
 }
 
 /// A host that says where to send: a wildcard alone says nothing.
 pub(super) fn destination_host(value: Value<'_, '_>) -> Spanned<String> {
     checked(value, |host| match host {
         "*" => Err("a wildcard alone is no destination".to_owned()),
-        host if host.parse::<IpAddr>().is_ok() => Ok(()),
         host => wildcard_domain(host),
     })
 }
@@ -32,7 +39,7 @@ pub(super) fn plain_host(value: Value<'_, '_>) -> Spanned<String> {
 
 /// A namespace or another DNS label.
 pub(super) fn label(value: Value<'_, '_>) -> String {
-    checked(value, dns_label).value
+    checked(value, |name| dns_label(&name.to_ascii_lowercase())).value
 }
 
 /// The name of a subset, port or similar: a DNS label in either case.
@@ -49,7 +56,7 @@ pub(super) fn gateway(mut value: Value<'_, '_>) -> Spanned<String> {
     let parts: Vec<&str> = name.value.split('/').collect();
     let found = match parts[..] {
         [name] => domain(name),
-        [namespace, name] => dns_label(namespace).and_then(|()| domain(name)),
+        [namespace, name] => dns_label(namespace).and_then(|()| dns_label(&name.to_ascii_lowercase())),
         _ => Err(format!("`{}` has more than one `/`", shorten(&name.value))),
     };
     if let Err(reason) = found {
@@ -62,31 +69,26 @@ pub(super) fn gateway(mut value: Value<'_, '_>) -> Spanned<String> {
 }
 
 /// Who sees a document: `.`, `*`, `~` or names of namespaces.
-pub(super) fn export_to(value: Value<'_, '_>) -> Vec<String> {
-    let (span, mut value) = (value.span, value);
-    let names = value.reborrow().items(|mut value| {
-        let name = text(value.reborrow());
-        if value.node.is_some()
-            && !matches!(name.as_str(), "." | "*" | "~")
-            && let Err(reason) = dns_label(&name)
-        {
-            value.invalid(reason, "write `.`, `*`, `~` or the name of a namespace");
-        }
-        name
+pub(super) fn export_to(mut value: Value<'_, '_>) -> Vec<String> {
+    let names = value.reborrow().items(|value| {
+        checked(value, |name| match name {
+            "." | "*" | "~" => Ok(()),
+            name => dns_label(&name.to_ascii_lowercase()),
+        })
+        .value
     });
-    let seen: BTreeSet<&String> = names.iter().collect();
+    let (span, seen) = (value.span, names.iter().collect::<BTreeSet<_>>());
     if seen.len() < names.len() {
         value.reader.note(Code::Duplicate, span, "names the same twice", "keep one");
     }
-    for alone in ["*", "~"] {
-        if names.len() > 1 && names.iter().any(|name| name == alone) {
-            value.reader.note(
-                Code::Conflict,
-                span,
-                format!("`{alone}` excludes every other entry"),
-                format!("keep `{alone}` alone, or remove it"),
-            );
-        }
+    // Istio reads such lists, and `*` wins; whoever wrote the others thought otherwise.
+    if names.len() > 1 && names.iter().any(|name| name == "*" || name == "~") {
+        value.reader.note(
+            Code::Suspicious,
+            span,
+            "`*` or `~` stands beside other entries",
+            "keep it alone, or remove it",
+        );
     }
     names
 }
@@ -133,7 +135,7 @@ pub(super) fn checked(
         && value.reader.findings.len() == count
         && let Err(reason) = rule(&read.value)
     {
-        value.invalid(reason, "correct the name");
+        value.invalid(reason, "correct the value");
     }
     read
 }
@@ -151,22 +153,13 @@ pub(super) fn wildcard_domain(name: &str) -> Result<(), String> {
     .map_err(|_| format!("`{}` is not a host name (a `*` may only begin it)", shorten(name)))
 }
 
-/// A DNS name; underscores and capitals are taken as Envoy takes them.
+/// A DNS name. Its last label is not a number, so that no address passes for one.
 pub(super) fn domain(name: &str) -> Result<(), String> {
-    let refused = || format!("`{}` is not a host name", shorten(name));
-    if name.is_empty() || name.len() > 255 {
-        return Err(refused());
-    }
-    let labels = name.strip_suffix('.').unwrap_or(name).split('.');
-    for label in labels {
-        let good = !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-            && !label.starts_with('-')
-            && !label.ends_with('-');
-        if !good {
-            return Err(refused());
-        }
+    let labels: Vec<&str> = name.strip_suffix('.').unwrap_or(name).split('.').collect();
+    let good = |label: &&str| dns_label(&label.to_ascii_lowercase()).is_ok();
+    let number = labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if name.len() > 255 || number || !labels.iter().all(good) {
+        return Err(format!("`{}` is not a host name", shorten(name)));
     }
     Ok(())
 }

@@ -6,10 +6,10 @@
 
 use regex_syntax::ast::{self, Ast};
 
-use super::fields::Value;
 use super::finding::Code;
-use super::scalar::text;
+use super::scalar::{some_text, text};
 use super::spelling::shorten;
+use super::value::Value;
 
 /// How a string is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,12 +25,22 @@ pub enum StringMatch {
     Regex(String),
 }
 
+impl StringMatch {
+    /// Whether it says nothing, or compares with nothing.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Exact(text) | Self::Prefix(text) | Self::Regex(text) => text.is_empty(),
+        }
+    }
+}
+
 /// Reads `{exact: …}`, `{prefix: …}`, `{regex: …}` or `{}`.
 pub(super) fn string_match(value: Value<'_, '_>) -> StringMatch {
     value.object(|fields| {
         fields.at_most_one(&["exact", "prefix", "regex"]);
         let exact = fields.optional("exact", text).map(StringMatch::Exact);
-        let prefix = fields.optional("prefix", text).map(StringMatch::Prefix);
+        let prefix = fields.optional("prefix", some_text).map(StringMatch::Prefix);
         let regex = fields.optional("regex", regex_or_star);
         exact.or(prefix).or(regex).unwrap_or_default()
     })

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::name;
 use super::scalar::choice;
+use super::value::Value;
 use super::yaml::Span;
 
 /// A PeerAuthentication's spec.
@@ -95,7 +96,8 @@ fn port_level(mut value: Value<'_, '_>) -> BTreeMap<u16, MtlsMode> {
         if value.node.is_some() && port.is_none() {
             value.invalid("is keyed by ports", "write a number from 1 to 65535");
         }
-        port.map(|port| (port, mtls(value)))
+        let mode = mtls(value);
+        port.map(|port| (port, mode))
     });
     if modes.is_empty() && value.node.is_some() {
         value.invalid("is empty", "add a port, or remove the field");

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::fields::{Reader, Value};
 use super::finding::{Code, Finding, Verdict};
 use super::kind::{self, Fate, Kind, Known};
 use super::metadata::{self, DEFAULT_NAMESPACE, Metadata};
+use super::reader::Reader;
 use super::scalar;
 use super::set::{Age, Created, Document, DocumentKey, DocumentSet};
 use super::spec::Spec;
+use super::value::Value;
 use super::yaml::{self, Content, Node, Span, Tree};
 
 /// YAML text and where it came from.

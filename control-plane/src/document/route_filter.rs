@@ -2,12 +2,13 @@
 //!
 //! They are read for their errors alone, so these decoders yield nothing.
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::http_route::backend_reference;
 use super::name;
 use super::scalar::{boolean, choice, integer, port, some_text, text};
 use super::spelling::shorten;
+use super::value::Value;
 
 /// Types of filter and the field that each fills.
 const FILTERS: [(&str, &str); 8] = [

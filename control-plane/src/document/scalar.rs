@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::fields::Value;
 use super::finding::Code;
 use super::spelling::shorten;
+use super::value::Value;
 use super::yaml::{Content, Spanned};
 
 /// Text.
@@ -119,14 +119,14 @@ pub(super) fn duration_or_zero(value: Value<'_, '_>) -> Duration {
 
 fn duration_from(least: Duration, mut value: Value<'_, '_>) -> Duration {
     const NEXT: &str = "write a number with a unit: `250ms`, `1.5s`, `1m30s`";
-    let written = text(value.reborrow());
-    if value.node.is_none()
-        || matches!(value.node.map(|node| &node.content), Some(Content::Mapping(_) | Content::Sequence(_)))
-    {
+    let Some(written) = value.written() else {
+        if value.node.is_some() {
+            value.wrong_type("a duration", NEXT);
+        }
         return least;
-    }
-    match parse_duration(&written) {
-        None => value.invalid(format!("`{}` is not a duration", shorten(&written)), NEXT),
+    };
+    match parse_duration(written) {
+        None => value.invalid(format!("`{}` is not a duration", shorten(written)), NEXT),
         Some(nanoseconds) if nanoseconds % 1_000_000 != 0 => {
             value.invalid(format!("`{written}` is finer than a millisecond"), NEXT);
         }

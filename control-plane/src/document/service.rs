@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::Value;
 use super::finding::Code;
 use super::name;
 use super::scalar::{choice, port, text};
+use super::value::Value;
 use super::yaml::Span;
 
 /// A Service's spec.

@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::name;
 use super::scalar::{choice, port, some_text};
 use super::spelling::shorten;
+use super::value::Value;
 use super::workload_entry::{self, WorkloadEntry};
 use super::yaml::{Span, Spanned};
 
@@ -217,10 +218,7 @@ fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
             );
         }
         Resolution::Dns | Resolution::DnsRoundRobin
-            if wildcard
-                && entry.endpoints.is_empty()
-                && !fields.has("workloadSelector")
-                && !fields.wrote("resolution", "DYNAMIC_DNS") =>
+            if wildcard && entry.endpoints.is_empty() && !fields.wrote("resolution", "DYNAMIC_DNS") =>
         {
             fields.note(
                 Code::Conflict,
@@ -230,6 +228,25 @@ fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
             );
         }
         _ => {}
+    }
+    let shared =
+        |port: &EntryPort| matches!(port.protocol.as_str(), "" | "TCP" | "UDP" | "MONGO" | "REDIS" | "MYSQL");
+    if entry.resolution != Resolution::None && entry.hosts.len() > 1 && entry.ports.iter().any(shared) {
+        let message = "several hosts share a port on which nothing tells them apart";
+        fields.note(
+            Code::Conflict,
+            "hosts",
+            message,
+            "write one entry for each host, or say `protocol: HTTP` or TLS",
+        );
+    }
+    if entry.workload_selector.is_some() && entry.resolution != Resolution::Static {
+        fields.note(
+            Code::Suspicious,
+            "workloadSelector",
+            "acts with `resolution: STATIC` only",
+            "set `resolution: STATIC`",
+        );
     }
     check_endpoints(fields, entry);
 }

@@ -4,13 +4,14 @@
 
 use super::authorization_policy::{self, AuthorizationPolicy};
 use super::destination_rule::{self, DestinationRule};
-use super::fields::{FieldFact, Reader, Value};
 use super::http_route::{self, HttpRoute};
 use super::kind::Kind;
 use super::mesh_settings::{self, MeshSettings};
 use super::peer_authentication::{self, PeerAuthentication};
+use super::reader::{FieldFact, Reader};
 use super::service::{self, Service};
 use super::service_entry::{self, ServiceEntry};
+use super::value::Value;
 use super::virtual_service::{self, VirtualService};
 use super::workload::{self, Deployment, EndpointSlice};
 use super::workload_entry::{self, WorkloadEntry};

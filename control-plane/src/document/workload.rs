@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::Value;
 use super::scalar::{boolean, port, text, text_map};
+use super::value::Value;
 use super::yaml::Span;
 
 /// The workload that a Deployment describes.

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::name;
 use super::scalar::{port, text, unsigned};
+use super::value::Value;
 use super::yaml::Span;
 
 /// One endpoint.

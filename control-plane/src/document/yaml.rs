@@ -153,6 +153,8 @@ struct Open {
     span: Span,
     anchor: usize,
     content: Content,
+    /// The keys so far, with their lines.
+    keys: HashMap<String, u32>,
     /// The key that waits for its value.
     key: Option<Spanned<String>>,
     /// A `<<` that waits for its mapping.
@@ -228,7 +230,8 @@ impl Builder<'_> {
         if self.open.len() >= DEPTH_LEVELS_MAX {
             return Err(malformed(span, format!("collections nest deeper than {DEPTH_LEVELS_MAX} levels")));
         }
-        self.open.push(Open { span, anchor, content, key: None, merge: false, merged: Vec::new() });
+        let (keys, merged) = (HashMap::new(), Vec::new());
+        self.open.push(Open { span, anchor, content, keys, key: None, merge: false, merged });
         Ok(())
     }
 
@@ -237,7 +240,7 @@ impl Builder<'_> {
         if let Content::Mapping(entries) = &mut open.content {
             // What the mapping says itself wins over what `<<` brings.
             for (key, node) in open.merged {
-                if !entries.iter().any(|(name, _)| name.value == key.value) {
+                if open.keys.insert(key.value.clone(), key.span.line).is_none() {
                     entries.push((key, node));
                 }
             }
@@ -308,7 +311,7 @@ impl Open {
                 _ => Err(malformed(node.span, "`<<` wants an object to merge")),
             };
         }
-        if entries.len() + self.merged.len() > OBJECT_KEYS_MAX {
+        if entries.len() + self.merged.len() >= OBJECT_KEYS_MAX {
             return Err(malformed(node.span, format!("an object has more than {OBJECT_KEYS_MAX} keys")));
         }
         if let Some(key) = self.key.take() {
@@ -318,8 +321,8 @@ impl Open {
         match &node.content {
             Content::Scalar { text, plain: true } if text == "<<" => self.merge = true,
             Content::Scalar { text, .. } => {
-                if let Some((first, _)) = entries.iter().find(|(name, _)| name.value == *text) {
-                    let reason = format!("`{text}` is given twice, first on line {}", first.span.line);
+                if let Some(first) = self.keys.insert(text.clone(), node.span.line) {
+                    let reason = format!("`{text}` is given twice, first on line {first}");
                     return Err(malformed(node.span, reason));
                 }
                 self.key = Some(Spanned { value: text.clone(), span: node.span });

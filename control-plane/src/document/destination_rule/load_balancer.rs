@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::super::fields::{Fields, Value};
+use super::super::fields::Fields;
 use super::super::finding::Code;
 use super::super::scalar::{
     boolean, choice, duration, duration_or_zero, integer, number, some_text, text, unsigned,
 };
+use super::super::value::Value;
 
 /// A balancer without further settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,9 +39,9 @@ pub(super) fn decode(value: Value<'_, '_>) -> Option<SimpleBalancer> {
                 matches!(simple, None | Some(SimpleBalancer::RoundRobin | SimpleBalancer::LeastRequest));
             if fields.has(warming) && (!balances || fields.has("consistentHash")) {
                 fields.note(
-                    Code::Conflict,
+                    Code::Suspicious,
                     warming,
-                    "wants ROUND_ROBIN or LEAST_REQUEST",
+                    "acts with ROUND_ROBIN or LEAST_REQUEST only",
                     "change the balancer, or remove the field",
                 );
             }
@@ -82,7 +83,7 @@ fn simple(value: Value<'_, '_>) -> SimpleBalancer {
 fn consistent_hash(value: Value<'_, '_>) {
     value.object(|fields| {
         fields.at_most_one(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"]);
-        fields.at_most_one(&["ringHash", "maglev"]);
+        fields.at_most_one(&["ringHash", "maglev", "minimumRingSize"]);
         fields.optional("httpHeaderName", some_text);
         fields.optional("httpCookie", cookie);
         fields.optional("useSourceIp", boolean);
@@ -93,16 +94,16 @@ fn consistent_hash(value: Value<'_, '_>) {
             value.object(|fields| fields.optional("minimumRingSize", unsigned));
         });
         fields.optional("maglev", |value| {
-            value.object(|fields| fields.optional("tableSize", table_size));
+            value.object(|fields| fields.required("tableSize", table_size));
         });
     });
 }
 
 fn table_size(mut value: Value<'_, '_>) {
-    let size = integer(0, MAGLEV_ENTRIES_MAX)(value.reborrow());
+    let size = integer(1, MAGLEV_ENTRIES_MAX)(value.reborrow());
     let prime =
         size > 1 && (2..).take_while(|divisor| divisor * divisor <= size).all(|divisor| size % divisor != 0);
-    if size != 0 && !prime {
+    if !prime && value.node.is_some() {
         value.invalid(format!("{size} is not a prime"), "write a prime, such as 65537");
     }
 }
@@ -129,7 +130,6 @@ fn cookie(value: Value<'_, '_>) {
 fn locality(value: Value<'_, '_>) {
     value.object(|fields| {
         fields.at_most_one(&["distribute", "failover"]);
-        fields.at_most_one(&["distribute", "failoverPriority"]);
         let sources = fields.list("distribute", distribute);
         overlapping_sources(fields, &sources);
         failover(fields);

@@ -11,9 +11,10 @@ pub use traffic_policy::{TlsMode, TrafficPolicy};
 
 use std::collections::BTreeMap;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::name;
+use super::value::Value;
 use super::yaml::{Span, Spanned};
 
 /// A DestinationRule's spec.
@@ -56,9 +57,9 @@ pub(super) fn decode(value: Value<'_, '_>) -> DestinationRule {
         fields.unsupported("workloadSelector", workload_selector);
         if fields.has("workloadSelector") && rule.export_to.iter().any(|name| name != ".") {
             fields.note(
-                Code::Conflict,
+                Code::Suspicious,
                 "exportTo",
-                "a rule with a selector is not exported",
+                "a rule with a selector is never exported",
                 "remove one of the two",
             );
         }

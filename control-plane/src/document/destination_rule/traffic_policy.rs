@@ -2,11 +2,12 @@
 //!
 //! A block is overridden as a whole (ISTIO-FIELDS §2.4), so each is optional on its own.
 
-use super::super::fields::{Fields, Value};
+use super::super::fields::Fields;
 use super::super::finding::Code;
 use super::super::scalar::{
     boolean, choice, duration, duration_or_zero, integer, number, port, some_text, text, unsigned,
 };
+use super::super::value::Value;
 use super::super::yaml::Span;
 use super::load_balancer::{self, SimpleBalancer};
 
@@ -44,21 +45,27 @@ pub(super) fn decode(value: Value<'_, '_>) -> TrafficPolicy {
             value.object(|fields| fields.optional("version", choice(&[("V1", 0, ()), ("V2", 1, ())])));
         });
         fields.unsupported("retryBudget", retry_budget);
-        let blocks = [
-            "loadBalancer",
-            "connectionPool",
-            "outlierDetection",
-            "tls",
-            "portLevelSettings",
-            "tunnel",
-            "proxyProtocol",
-            "retryBudget",
-        ];
-        if !blocks.iter().any(|block| fields.has(block)) {
-            fields.note(Code::MissingField, "", "says nothing", "add a block, or remove the field");
-        }
+        says_something(
+            fields,
+            &[
+                "loadBalancer",
+                "connectionPool",
+                "outlierDetection",
+                "tls",
+                "portLevelSettings",
+                "tunnel",
+                "proxyProtocol",
+                "retryBudget",
+            ],
+        );
         policy
     })
+}
+
+fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
+    if !blocks.iter().any(|block| fields.has(block)) {
+        fields.note(Code::MissingField, "", "says nothing", "add a block, or remove the field");
+    }
 }
 
 /// What a rule, a subset and a port can all say.
@@ -77,6 +84,7 @@ fn port_level(value: Value<'_, '_>) {
     value.object(|fields| {
         fields.required("port", |value| value.object(|fields| fields.required("number", port)));
         blocks(fields);
+        says_something(fields, &["loadBalancer", "connectionPool", "outlierDetection", "tls"]);
     });
 }
 
@@ -104,58 +112,28 @@ fn tls(value: Value<'_, '_>) -> TlsMode {
 }
 
 fn tls_agrees(fields: &mut Fields<'_, '_>, mode: TlsMode, skips: bool) {
-    let certificate = ["clientCertificate", "privateKey"];
-    match mode {
-        TlsMode::Simple | TlsMode::Mutual => {
-            let message = "TLS that is not the mesh's own is not honoured by this mesh yet";
-            fields.note(Code::UnsupportedField, "mode", message, "use ISTIO_MUTUAL or DISABLE");
-        }
-        TlsMode::IstioMutual => {
-            for name in certificate.into_iter().chain(["caCertificates", "credentialName", "caCrl"]) {
-                if fields.has(name) {
-                    fields.note(
-                        Code::Conflict,
-                        name,
-                        "excludes ISTIO_MUTUAL, whose certificates are the mesh's",
-                        "remove the field",
-                    );
-                }
-            }
-        }
-        TlsMode::Disable => {}
+    if !matches!(mode, TlsMode::Simple | TlsMode::Mutual) {
+        return;
     }
-    if mode == TlsMode::Mutual && !fields.has("credentialName") {
-        for name in certificate
-            .into_iter()
-            .filter(|name| !fields.has(name) || fields.wrote(name, ""))
-            .collect::<Vec<_>>()
-        {
-            fields.note(Code::MissingField, name, "is required by MUTUAL", "add the path of the file");
-        }
+    let message = "TLS that is not the mesh's own is not honoured by this mesh yet";
+    fields.note(Code::UnsupportedField, "mode", message, "use ISTIO_MUTUAL or DISABLE");
+    let credential = fields.filled("credentialName");
+    // A credential of MUTUAL holds the client's own certificate too, and so says nothing about verifying.
+    let verifies = fields.filled("subjectAltNames")
+        || fields.filled("caCertificates")
+        || (credential && mode == TlsMode::Simple);
+    if skips && verifies {
+        let message = "contradicts the fields that say what to verify";
+        fields.note(Code::Conflict, "insecureSkipVerify", message, "remove it, or remove those");
     }
-    if fields.has("credentialName") && mode == TlsMode::Mutual {
-        for name in certificate
-            .into_iter()
-            .chain(["caCertificates"])
-            .filter(|name| fields.has(name))
-            .collect::<Vec<_>>()
-        {
+    for name in ["clientCertificate", "privateKey", "caCertificates", "caCrl"] {
+        if credential && fields.filled(name) {
             fields.note(Code::Conflict, name, "excludes `credentialName`", "keep one of the two");
         }
     }
-    if skips {
-        // A credential of MUTUAL holds the client's own certificate too, and so says nothing about verifying.
-        let verifying: &[&str] = match mode {
-            TlsMode::Mutual => &["subjectAltNames", "caCertificates"],
-            _ => &["subjectAltNames", "caCertificates", "credentialName"],
-        };
-        for name in verifying.iter().filter(|name| fields.has(name)).collect::<Vec<_>>() {
-            fields.note(
-                Code::Conflict,
-                name,
-                "says what to verify while `insecureSkipVerify` says not to",
-                "remove one of the two",
-            );
+    for name in ["clientCertificate", "privateKey"] {
+        if mode == TlsMode::Mutual && !credential && !fields.filled(name) {
+            fields.note(Code::MissingField, name, "is required by MUTUAL", "add the path of the file");
         }
     }
 }
@@ -180,7 +158,7 @@ fn tcp_pool(value: Value<'_, '_>) {
         fields.optional("maxConnections", count);
         fields.optional("connectTimeout", duration);
         fields.optional("maxConnectionDuration", duration);
-        fields.optional("idleTimeout", duration_or_zero);
+        fields.optional("idleTimeout", duration);
         fields.optional("tcpKeepalive", |value| {
             value.object(|fields| {
                 fields.optional("probes", unsigned);
@@ -202,7 +180,7 @@ fn http_pool(value: Value<'_, '_>) {
         ] {
             fields.optional(limit, count);
         }
-        fields.optional("idleTimeout", duration_or_zero);
+        fields.optional("idleTimeout", duration);
         let upgrades = [("DEFAULT", 0, false), ("DO_NOT_UPGRADE", 1, false), ("UPGRADE", 2, true)];
         let upgrade = fields.or_default("h2UpgradePolicy", choice(&upgrades));
         let client = fields.or_default("useClientProtocol", boolean);
@@ -227,16 +205,16 @@ fn outlier_detection(value: Value<'_, '_>) {
     value.object(|fields| {
         fields.deprecated("consecutiveErrors", "`consecutive5xxErrors`");
         fields.optional("consecutiveErrors", count);
-        for limit in ["consecutive5xxErrors", "consecutiveGatewayErrors", "consecutiveLocalOriginFailures"] {
-            fields.optional(limit, unsigned);
-        }
+        fields.optional("consecutive5xxErrors", unsigned);
+        fields.optional("consecutiveGatewayErrors", unsigned);
+        let local = fields.or_default("consecutiveLocalOriginFailures", unsigned);
         let split = fields.or_default("splitExternalLocalOriginErrors", boolean);
         fields.optional("interval", duration);
         fields.optional("baseEjectionTime", duration);
         fields.optional("maxEjectionPercent", integer(0, 100));
         fields.optional("minHealthPercent", integer(0, 100));
         fields.list("outlierDetectionHttpErrorCodes", integer(100, 599));
-        if fields.has("consecutiveLocalOriginFailures") && !split {
+        if local > 0 && !split {
             let next = "set `splitExternalLocalOriginErrors: true`";
             fields.note(
                 Code::Conflict,

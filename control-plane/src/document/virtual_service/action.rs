@@ -4,13 +4,14 @@
 
 use base64::Engine as _;
 
-use super::super::fields::{Fields, Value};
+use super::super::fields::Fields;
 use super::super::finding::Code;
 use super::super::header::{self, Headers};
 use super::super::name;
 use super::super::pattern::regex;
 use super::super::scalar::{choice, integer, port, some_text, text};
 use super::super::spelling::shorten;
+use super::super::value::Value;
 use super::super::yaml::{Span, Spanned};
 
 /// What is done with a request.
@@ -120,26 +121,33 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> HttpAction {
 }
 
 /// Weighted destinations, of which at least one can be chosen.
-fn destinations(mut value: Value<'_, '_>) -> Vec<RouteDestination> {
-    let routes = value.reborrow().items(route_destination);
-    check_weights(&mut value, routes.iter().map(|route| route.weight));
-    routes
+fn destinations(value: Value<'_, '_>) -> Vec<RouteDestination> {
+    weighted(value, route_destination, |route| route.weight)
 }
 
-/// Refuses weights of which none can be drawn. A single destination takes everything, whatever its weight.
-pub(super) fn check_weights(value: &mut Value<'_, '_>, weights: impl ExactSizeIterator<Item = u32>) {
-    let count = weights.len();
-    let total: u64 = weights.map(u64::from).sum();
-    if count > 1 && total == 0 {
-        value.invalid(
-            "all weights are 0, so that no destination can be chosen",
-            "give a destination a weight above 0",
-        );
+/// Reads destinations and refuses weights of which none can be drawn. A single destination takes everything, whatever
+/// its weight.
+pub(super) fn weighted<'n, T>(
+    mut value: Value<'_, 'n>,
+    decode: impl FnMut(Value<'_, 'n>) -> T,
+    weight: impl Fn(&T) -> u32,
+) -> Vec<T> {
+    let before = value.reader.findings.len();
+    let destinations = value.reborrow().items(decode);
+    let total: u64 = destinations.iter().map(|destination| u64::from(weight(destination))).sum();
+    if value.node.is_none() || value.reader.findings.len() > before {
+        // A weight that could not be read says nothing about the sum.
+        return destinations;
+    }
+    if destinations.is_empty() {
+        value.invalid("names no destination", "add one, or remove the field");
+    } else if destinations.len() > 1 && total == 0 {
+        let next = "give a destination a weight above 0";
+        value.invalid("all weights are 0, so that no destination can be chosen", next);
     } else if total > u64::from(u32::MAX) {
         value.invalid(format!("the weights' sum is above {}", u32::MAX), "write smaller weights");
-    } else if count == 0 && value.node.is_some() {
-        value.invalid("names no destination", "add one, or remove the field");
     }
+    destinations
 }
 
 fn route_destination(value: Value<'_, '_>) -> RouteDestination {
@@ -190,8 +198,8 @@ fn redirect(value: Value<'_, '_>) -> Redirect {
             port: number.or(derived),
             code: fields.optional("redirectCode", redirect_code).unwrap_or(301),
         };
-        let said = ["uri", "prefixRewrite", "authority", "scheme", "port", "derivePort", "redirectCode"];
-        if !said.iter().any(|name| fields.has(name)) {
+        let said = ["uri", "prefixRewrite", "authority", "scheme", "port", "derivePort"];
+        if !said.iter().any(|name| fields.filled(name)) {
             fields.note(
                 Code::MissingField,
                 "",
@@ -217,6 +225,11 @@ fn redirect_code(mut value: Value<'_, '_>) -> u16 {
     match u16::try_from(code).unwrap_or_default() {
         0 => 301,
         code @ (301 | 302 | 303 | 307 | 308) => code,
+        code @ 300..400 => {
+            let message = format!("the redirect {code} is not honoured by this mesh");
+            value.reader.note(Code::UnsupportedField, value.span, message, "write 301, 302, 303, 307 or 308");
+            301
+        }
         other => {
             value.invalid(format!("{other} is no redirect"), "write 301, 302, 303, 307 or 308");
             301
@@ -267,12 +280,12 @@ pub(super) fn rewrite(value: Value<'_, '_>) -> Rewrite {
     value.object(|fields| {
         fields.at_most_one(&["uri", "uriRegexRewrite"]);
         let rewrite = Rewrite {
-            uri: fields.optional("uri", text),
+            uri: fields.optional("uri", text).filter(|uri| !uri.is_empty()),
             authority: fields.optional("authority", some_text),
             uri_regex: fields.optional("uriRegexRewrite", |value| {
                 value.object(|fields| RegexRewrite {
                     pattern: fields.required("match", regex),
-                    replacement: fields.required("rewrite", text),
+                    replacement: fields.required("rewrite", some_text),
                 })
             }),
         };

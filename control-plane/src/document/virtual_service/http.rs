@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use super::super::fields::{Fields, Value};
+use super::super::fields::Fields;
 use super::super::finding::Code;
 use super::super::header::{self, Headers};
 use super::super::scalar::{duration_or_zero, integer, text};
+use super::super::value::Value;
 use super::super::yaml::Span;
+use super::Bound;
 use super::action::{self, HttpAction, Rewrite};
 use super::matching::{self, HttpMatch};
 use super::resilience;
@@ -32,12 +34,12 @@ pub struct HttpRule {
     pub timeout: Option<Duration>,
 }
 
-pub(super) fn decode(value: Value<'_, '_>, delegate: bool) -> HttpRule {
+pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
     value.object(|fields| {
         let rule = HttpRule {
             span: fields.span(),
             name: fields.optional("name", text),
-            matches: fields.list("match", |value| matching::decode(value, delegate)),
+            matches: fields.list("match", |value| matching::decode(value, bound)),
             action: action::decode(fields),
             headers: fields.or_default("headers", header::headers),
             rewrite: fields.optional("rewrite", action::rewrite),
@@ -52,7 +54,7 @@ pub(super) fn decode(value: Value<'_, '_>, delegate: bool) -> HttpRule {
         fields.deprecated("mirrorPercent", "`mirrorPercentage`");
         fields.unsupported("mirrorPercent", integer(0, 100));
         fields.unsupported("corsPolicy", resilience::cors);
-        exclusions(fields, &rule, delegate);
+        exclusions(fields, &rule, bound.delegate);
         rule
     })
 }

@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use super::super::fields::Value;
 use super::super::finding::Code;
 use super::super::header::is_header_name;
 use super::super::name;
 use super::super::pattern::{StringMatch, string_match};
 use super::super::scalar::{boolean, port, text};
 use super::super::spelling::shorten;
+use super::super::value::Value;
 use super::super::yaml::{Span, Spanned};
+use super::Bound;
 
 /// One entry of `match`.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,7 @@ pub struct HttpMatch {
     pub gateways: Vec<Spanned<String>>,
 }
 
-pub(super) fn decode(value: Value<'_, '_>, delegate: bool) -> HttpMatch {
+pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpMatch {
     value.object(|fields| {
         let matching = HttpMatch {
             span: fields.span(),
@@ -56,8 +57,8 @@ pub(super) fn decode(value: Value<'_, '_>, delegate: bool) -> HttpMatch {
             scheme: fields.optional("scheme", string_match),
             method: fields.optional("method", string_match),
             authority: fields.optional("authority", string_match),
-            headers: fields.or_default("headers", header_matches),
-            without_headers: fields.or_default("withoutHeaders", header_matches),
+            headers: fields.or_default("headers", |value| header_matches(value, bound)),
+            without_headers: fields.or_default("withoutHeaders", |value| header_matches(value, bound)),
             query_params: fields.or_default("queryParams", string_matches),
             port: fields.optional("port", port),
             source_labels: fields.or_default("sourceLabels", name::labels),
@@ -65,7 +66,7 @@ pub(super) fn decode(value: Value<'_, '_>, delegate: bool) -> HttpMatch {
             gateways: fields.list("gateways", name::gateway),
         };
         fields.no_effect("statPrefix", text);
-        if delegate && expressions(&matching) {
+        if bound.delegate && expressions(&matching) {
             fields.note(
                 Code::InvalidValue,
                 "",
@@ -89,15 +90,16 @@ fn string_matches(value: Value<'_, '_>) -> Vec<(String, StringMatch)> {
     entries.into_iter().map(|(key, wanted)| (key.value, wanted)).collect()
 }
 
-fn header_matches(value: Value<'_, '_>) -> Vec<(String, StringMatch)> {
+fn header_matches(value: Value<'_, '_>, bound: Bound) -> Vec<(String, StringMatch)> {
     let entries = value.entries(|key, mut value| {
         if value.node.is_some_and(super::super::yaml::Node::is_null) {
             value.invalid("has nothing to compare with", "write `{}` for \"is present\"");
         }
         let pseudo = matches!(key.value.as_str(), ":method" | ":path" | ":authority" | ":scheme");
-        if key.value.starts_with("@request.auth.claims") {
+        let claim = key.value.starts_with("@request.auth.claims");
+        if claim && bound.in_mesh {
             value.invalid("claims are matched only at a gateway", "use an AuthorizationPolicy with `when`");
-        } else if value.node.is_some() && !pseudo && !is_header_name(&key.value) {
+        } else if value.node.is_some() && !claim && !pseudo && !is_header_name(&key.value) {
             value.invalid(
                 format!("`{}` is not the name of a header", shorten(&key.value)),
                 "use letters, digits and `-`",

@@ -8,6 +8,7 @@ mod http;
 mod matching;
 mod resilience;
 mod transport;
+mod unreachable;
 
 pub use action::{
     DirectResponse, HttpAction, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
@@ -17,9 +18,10 @@ pub use matching::HttpMatch;
 
 use std::net::IpAddr;
 
-use super::fields::{Fields, Value};
+use super::fields::Fields;
 use super::finding::Code;
 use super::name;
+use super::value::Value;
 use super::yaml::{Span, Spanned};
 
 /// A VirtualService's spec.
@@ -44,19 +46,30 @@ impl VirtualService {
     }
 }
 
+/// What a rule must know of the document around it.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    /// Whether the document is a delegate, which speaks for no host itself.
+    delegate: bool,
+    /// Whether it applies inside the mesh.
+    in_mesh: bool,
+}
+
 pub(super) fn decode(value: Value<'_, '_>) -> VirtualService {
     value.object(|fields| {
-        let hosts = fields.list("hosts", name::host);
+        let hosts = fields.list("hosts", name::spoken_host);
         let gateways = fields.list("gateways", name::gateway);
-        let delegate = hosts.is_empty();
-        let service = VirtualService {
+        let mut service = VirtualService {
             span: fields.span(),
             hosts,
             gateways,
             export_to: fields.or_default("exportTo", name::export_to),
-            http: fields.list("http", |value| http::decode(value, delegate)),
+            http: Vec::new(),
         };
-        fields.unsupported("tls", |value| value.items(transport::tls_route));
+        let bound = Bound { delegate: service.hosts.is_empty(), in_mesh: service.in_mesh() };
+        service.http = fields.list("http", |value| http::decode(value, bound));
+        let hosts: Vec<&str> = service.hosts.iter().map(|host| host.value.as_str()).collect();
+        fields.unsupported("tls", |value| value.items(|value| transport::tls_route(value, &hosts)));
         fields.unsupported("tcp", |value| value.items(transport::tcp_route));
         whole(fields, &service);
         service
@@ -77,6 +90,12 @@ fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
                 "add `hosts`, or remove `gateways`",
             );
         }
+        for protocol in ["tls", "tcp"] {
+            if fields.has(protocol) {
+                let next = "remove the field, or add `hosts`";
+                fields.note(Code::Conflict, protocol, "a delegate has `http` only", next);
+            }
+        }
         let message =
             "is absent, which makes this a delegate, and delegates are not honoured by this mesh yet";
         fields.note(
@@ -95,6 +114,7 @@ fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
         );
     }
     overlapping_hosts(fields, &service.hosts);
+    unreachable::check(fields, &service.http);
     if service.in_mesh() && service.gateways.iter().any(|gateway| gateway.value != "mesh") {
         let message = "gateways beside `mesh` have no effect until there is an edge";
         fields.note(Code::Inert, "gateways", message, "nothing needs to be done");

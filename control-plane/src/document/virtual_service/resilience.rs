@@ -3,11 +3,11 @@
 //! They are read for their errors alone, so these decoders yield nothing. Honouring one is giving it a type to fill and
 //! saying `optional` instead of `unsupported` in `http.rs`.
 
-use super::super::fields::Value;
 use super::super::finding::Code;
 use super::super::pattern::string_match;
 use super::super::scalar::{boolean, choice, duration, integer, number, text};
 use super::super::spelling::shorten;
+use super::super::value::Value;
 use super::action;
 
 pub(super) fn retries(value: Value<'_, '_>) {
@@ -56,7 +56,9 @@ fn retry_on(mut value: Value<'_, '_>) {
     let written = text(value.reborrow());
     for condition in written.split(',').map(str::trim).filter(|condition| !condition.is_empty()) {
         let known = match condition.parse::<u16>() {
-            Ok(status) => (100..600).contains(&status),
+            Ok(status) => {
+                http::StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some())
+            }
             Err(_) => RETRY_CONDITIONS.contains(&condition),
         };
         if !known {
@@ -78,10 +80,10 @@ pub(super) fn fault(value: Value<'_, '_>) {
 
 fn delay(value: Value<'_, '_>) {
     value.object(|fields| {
-        fields.exactly_one(&["fixedDelay", "exponentialDelay"]);
+        fields.at_most_one(&["fixedDelay", "exponentialDelay"]);
         fields.optional("fixedDelay", duration);
-        fields.optional("exponentialDelay", duration);
-        fields.optional("percentage", percent);
+        fields.optional("exponentialDelay", |value| never(value, "exponential delays"));
+        fields.optional("percentage", fault_percent);
         fields.deprecated("percent", "`percentage`");
         fields.optional("percent", integer(0, 100));
     });
@@ -89,12 +91,26 @@ fn delay(value: Value<'_, '_>) {
 
 fn abort(value: Value<'_, '_>) {
     value.object(|fields| {
-        fields.exactly_one(&["httpStatus", "grpcStatus", "http2Error"]);
+        let kinds = ["httpStatus", "grpcStatus", "http2Error"];
+        fields.at_most_one(&kinds);
+        if !kinds.iter().any(|kind| fields.has(kind)) {
+            fields.note(
+                Code::Suspicious,
+                "",
+                "does not say with what to abort",
+                "add `httpStatus` or `grpcStatus`",
+            );
+        }
         fields.optional("httpStatus", integer(200, 599));
         fields.optional("grpcStatus", grpc_status);
-        fields.optional("http2Error", text);
-        fields.optional("percentage", percent);
+        fields.optional("http2Error", |value| never(value, "HTTP/2 errors"));
+        fields.optional("percentage", fault_percent);
     });
+}
+
+/// What Istio's documents can say and Istio never did.
+fn never(mut value: Value<'_, '_>, what: &str) {
+    value.invalid(format!("{what} exist in no mesh"), "remove the field");
 }
 
 fn grpc_status(value: Value<'_, '_>) {
@@ -126,19 +142,17 @@ fn grpc_status(value: Value<'_, '_>) {
     });
 }
 
-/// `{value: 12.5}`, of a hundred; what is above zero is at least a millionth, as Envoy counts.
-pub(super) fn percent(value: Value<'_, '_>) {
-    value.object(|fields| {
-        let share = fields.optional("value", number(0.0, 100.0)).unwrap_or_default();
-        if share > 0.0 && share < 0.0001 {
-            fields.note(
-                Code::InvalidValue,
-                "value",
-                format!("{share} is below the smallest share"),
-                "write 0, or at least 0.0001",
-            );
-        }
-    });
+/// `{value: 12.5}`, of a hundred.
+pub(super) fn percent(value: Value<'_, '_>) -> f64 {
+    value.object(|fields| fields.optional("value", number(0.0, 100.0)).unwrap_or_default())
+}
+
+/// How often a fault strikes: what is above zero is at least a millionth, as Envoy counts.
+fn fault_percent(mut value: Value<'_, '_>) {
+    let share = percent(value.reborrow());
+    if share > 0.0 && share < 0.0001 {
+        value.invalid(format!("{share} is below the smallest share"), "write 0, or at least 0.0001");
+    }
 }
 
 pub(super) fn mirror(value: Value<'_, '_>) {
@@ -150,7 +164,11 @@ pub(super) fn mirror(value: Value<'_, '_>) {
 
 pub(super) fn cors(value: Value<'_, '_>) {
     value.object(|fields| {
-        fields.list("allowOrigins", string_match);
+        fields.list("allowOrigins", |mut value| {
+            if string_match(value.reborrow()).is_empty() && value.node.is_some() {
+                value.invalid("matches no origin", "write `exact`, `prefix` or `regex`");
+            }
+        });
         fields.deprecated("allowOrigin", "`allowOrigins`");
         fields.list("allowOrigin", text);
         fields.list("allowMethods", |value| super::super::name::checked(value, method));
@@ -187,7 +205,7 @@ fn header_name(value: Value<'_, '_>) {
 
 /// The header that carries it counts whole seconds.
 fn max_age(mut value: Value<'_, '_>) {
-    if duration(value.reborrow()).subsec_millis() % 1000 != 0 && value.node.is_some() {
+    if duration(value.reborrow()).subsec_nanos() != 0 && value.node.is_some() {
         value.invalid("is not whole seconds", "write whole seconds, such as `24h`");
     }
 }

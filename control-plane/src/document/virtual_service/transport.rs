@@ -2,17 +2,18 @@
 //!
 //! They are read for their errors alone, as `resilience.rs` says.
 
-use super::super::fields::{Fields, Value};
+use super::super::fields::Fields;
 use super::super::finding::Code;
 use super::super::name;
 use super::super::scalar::{port, some, text};
 use super::super::spelling::shorten;
+use super::super::value::Value;
 use super::action;
 
-pub(super) fn tls_route(value: Value<'_, '_>) {
+pub(super) fn tls_route(value: Value<'_, '_>, hosts: &[&str]) {
     value.object(|fields| {
         fields.required("match", |mut value| {
-            let matches = value.reborrow().items(tls_match);
+            let matches = value.reborrow().items(|value| tls_match(value, hosts));
             some(&mut value, &matches);
         });
         fields.required("route", destinations);
@@ -26,11 +27,11 @@ pub(super) fn tcp_route(value: Value<'_, '_>) {
     });
 }
 
-fn tls_match(value: Value<'_, '_>) {
+fn tls_match(value: Value<'_, '_>, hosts: &[&str]) {
     value.object(|fields| {
         fields.required("sniHosts", |mut value| {
-            let hosts = value.reborrow().items(sni_host);
-            some(&mut value, &hosts);
+            let names = value.reborrow().items(|value| sni_host(value, hosts));
+            some(&mut value, &names);
         });
         source(fields);
     });
@@ -52,22 +53,26 @@ fn source(fields: &mut Fields<'_, '_>) {
     fields.optional("sourceNamespace", name::label);
 }
 
-fn sni_host(mut value: Value<'_, '_>) {
+fn sni_host(mut value: Value<'_, '_>, hosts: &[&str]) {
     let host = text(value.reborrow());
     if host.parse::<std::net::IpAddr>().is_ok() {
         let message = format!("`{}` is an address, which no client sends as a server name", shorten(&host));
         value.reader.note(Code::Suspicious, value.span, message, "name the host");
         return;
     }
-    name::checked(value, name::wildcard_domain);
+    let covered = hosts.iter().any(|known| super::covers(known, &host));
+    name::checked(value.reborrow(), |host| name::wildcard_domain(&host.replace('_', "x")));
+    if !covered && value.node.is_some() {
+        value.invalid(format!("`{}` is none of the document's hosts", shorten(&host)), "add it to `hosts`");
+    }
 }
 
-fn destinations(mut value: Value<'_, '_>) {
-    let weights = value.reborrow().items(|value| {
+fn destinations(value: Value<'_, '_>) {
+    let destination = |value: Value<'_, '_>| {
         value.object(|fields| {
             fields.required("destination", action::destination);
             fields.or_default("weight", action::weight)
         })
-    });
-    action::check_weights(&mut value, weights.into_iter());
+    };
+    action::weighted(value, destination, |weight| *weight);
 }

@@ -1,0 +1,192 @@
+//! The other kinds, and kinds that are none.
+
+use super::*;
+
+const NETWORKING: &str = "networking.istio.io/v1";
+
+#[test]
+fn destination_rules() {
+    let row =
+        |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "DestinationRule", spec), wanted);
+    row("{host: a, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}, tls: {mode: ISTIO_MUTUAL}}}", &[]);
+    row(
+        "{host: a, trafficPolicy: {load_balancer: {simple: 2}}, subsets: [{name: v1, labels: {version: v1}}]}",
+        &[],
+    );
+    row("{}", &[(Code::MissingField, "host")]);
+    row("{host: a, subsets: [{labels: {}}]}", &[(Code::MissingField, "subsets[0].name")]);
+    row("{host: a, subsets: [{name: x}, {name: x}]}", &[(Code::Duplicate, "subsets[1].name")]);
+    row("{host: a, trafficPolicy: {}}", &[(Code::MissingField, "trafficPolicy")]);
+    row(
+        "{host: a, trafficPolicy: {loadBalancer: {simple: FASTEST}}}",
+        &[(Code::InvalidValue, "trafficPolicy.loadBalancer.simple")],
+    );
+    row(
+        "{host: a, trafficPolicy: {loadBalancer: {simple: LEAST_CONN}}}",
+        &[(Code::Deprecated, "trafficPolicy.loadBalancer.simple")],
+    );
+    row(
+        "{host: a, trafficPolicy: {tls: {mode: SIMPLE}}}",
+        &[(Code::UnsupportedField, "trafficPolicy.tls.mode")],
+    );
+    row(
+        "{host: a, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}, outlierDetection: {interval: 2s}}}",
+        &[
+            (Code::UnsupportedField, "trafficPolicy.connectionPool"),
+            (Code::UnsupportedField, "trafficPolicy.outlierDetection"),
+        ],
+    );
+    row("{host: a, workloadSelektor: {}}", &[(Code::UnknownField, "workloadSelektor")]);
+}
+
+#[test]
+fn service_entries() {
+    let row =
+        |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "ServiceEntry", spec), wanted);
+    row("{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}", &[]);
+    row(
+        "{hosts: [a.com], location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: a}}}",
+        &[],
+    );
+    row("{hosts: [a.com], resolution: STATIC, endpoints: [{address: 10.0.0.1, weight: 2}]}", &[]);
+    row("{hosts: [a.com], addresses: [1.2.3.4]}", &[(Code::NoEffect, "addresses")]);
+    row("{}", &[(Code::MissingField, "hosts")]);
+    row("{hosts: []}", &[(Code::MissingField, "hosts")]);
+    row("{hosts: ['*']}", &[(Code::InvalidValue, "hosts")]);
+    row("{hosts: [a.com], endpoints: [{address: 10.0.0.1}]}", &[(Code::Conflict, "endpoints")]);
+    row(
+        "{hosts: [a.com], resolution: STATIC, endpoints: [{address: b.com}]}",
+        &[(Code::InvalidValue, "endpoints[0]")],
+    );
+    row("{hosts: ['*.a.com'], resolution: DNS}", &[(Code::Conflict, "hosts")]);
+    row(
+        "{hosts: [a.com], ports: [{number: 1, name: a}, {number: 1, name: b}]}",
+        &[(Code::Duplicate, "ports[1]")],
+    );
+    row(
+        "{hosts: [a.com], ports: [{number: 1, name: a, protocol: SMTP}]}",
+        &[(Code::InvalidValue, "ports[0].protocol")],
+    );
+    row(
+        "{hosts: [a.com, b.com], ports: [{number: 1, name: a, protocol: TCP}], resolution: DNS}",
+        &[(Code::Conflict, "hosts")],
+    );
+}
+
+#[test]
+fn workload_entries() {
+    let row =
+        |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "WorkloadEntry", spec), wanted);
+    row("{address: 10.0.0.1, ports: {http: 8080}, labels: {app: a}, serviceAccount: a, locality: r/z}", &[]);
+    row("{address: a.example.com}", &[]);
+    row("{}", &[(Code::MissingField, "address")]);
+    row("{address: 'a b'}", &[(Code::InvalidValue, "address")]);
+    row("{address: 'unix:///a/b', ports: {http: 1}}", &[(Code::Conflict, "ports")]);
+    row("{address: 10.0.0.1, network: n}", &[(Code::UnsupportedField, "network")]);
+}
+
+#[test]
+fn services() {
+    let row = |spec: &str, wanted: &[(Code, &str)]| check(&document("v1", "Service", spec), wanted);
+    row(
+        "{type: ClusterIP, selector: {app: a}, ports: [{port: 80, targetPort: http, appProtocol: grpc}]}",
+        &[],
+    );
+    row("{clusterIP: None, ports: [{port: 80}]}", &[(Code::NoEffect, "clusterIP")]);
+    row("{type: ExternalName, externalName: a.com}", &[(Code::UnsupportedField, "type")]);
+    row("{ports: [{name: x}]}", &[(Code::MissingField, "ports[0].port")]);
+}
+
+#[test]
+fn http_routes() {
+    let row = |spec: &str, wanted: &[(Code, &str)]| {
+        check(&document("gateway.networking.k8s.io/v1", "HTTPRoute", spec), wanted);
+    };
+    let parent = "parentRefs: [{group: '', kind: Service, name: a, port: 80}]";
+    row(
+        &format!(
+            "{{{parent}, rules: [{{matches: [{{path: {{type: PathPrefix, value: /a}}, method: GET, headers: [{{name: x, value: y}}]}}], backendRefs: [{{name: b, port: 80, weight: 9}}]}}]}}"
+        ),
+        &[],
+    );
+    row(
+        &format!("{{{parent}, rules: [{{backendRefs: [{{name: b}}]}}]}}"),
+        &[(Code::MissingField, "rules[0].backendRefs[0].port")],
+    );
+    row(
+        &format!("{{{parent}, rules: [{{matches: [{{path: {{value: a}}}}]}}]}}"),
+        &[(Code::InvalidValue, "rules[0].matches[0].path.value")],
+    );
+    row(
+        &format!("{{{parent}, rules: [{{timeouts: {{request: 1s}}}}]}}"),
+        &[(Code::UnsupportedField, "rules[0].timeouts")],
+    );
+    row(&format!("{{{parent}, hostnames: [a.com]}}"), &[(Code::NoEffect, "hostnames")]);
+    row("{parentRefs: [{name: gateway}], rules: [{timeouts: {request: 1s}}]}", &[(Code::Inert, "")]);
+}
+
+#[test]
+fn mesh_settings() {
+    let row = |spec: &str, wanted: &[(Code, &str)]| {
+        check(&document("proxyless.mesh/v1alpha1", "MeshSettings", spec), wanted)
+    };
+    row("{trustDomain: example.org, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, connectTimeout: 2s}", &[]);
+    row("{trustDomain: 'A B'}", &[(Code::InvalidValue, "trustDomain")]);
+    row("{numTrustedProxies: 1}", &[(Code::UnsupportedField, "numTrustedProxies")]);
+    row("{trustDomains: x}", &[(Code::UnknownField, "trustDomains")]);
+}
+
+#[test]
+fn kinds_are_known_by_group() {
+    let row = |api_version: &str, kind: &str, wanted: &[Code]| {
+        let text = format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}\n");
+        let codes: Vec<Code> = found(&text).into_iter().map(|(code, _)| code).collect();
+        assert_eq!(codes, wanted, "{api_version} {kind}");
+    };
+    row("v1", "ConfigMap", &[Code::Skipped]);
+    row("apps/v1", "StatefulSet", &[Code::Skipped]);
+    row("apps/v1", "Deployment", &[Code::Skipped]);
+    row("example.com/v1", "VirtualService", &[Code::Skipped]);
+    row("networking.istio.io/v1", "VirtualServise", &[Code::UnknownKind]);
+    row("networking.istio.io/v2", "VirtualService", &[Code::UnknownVersion]);
+    row("networking.istio.io/v1", "HTTPRoute", &[Code::UnknownKind]);
+    row("networking.istio.io/v1", "VirtualService", &[Code::MissingField]);
+    row("networking.istio.io/v1", "Sidecar", &[Code::UnsupportedKind]);
+    row("security.istio.io/v1", "RequestAuthentication", &[Code::UnsupportedKind]);
+    row("gateway.networking.k8s.io/v1", "GRPCRoute", &[Code::UnsupportedKind]);
+    row("gateway.networking.k8s.io/v1", "Gateway", &[Code::Inert]);
+    row("networking.istio.io/v1beta1", "Gateway", &[Code::Inert]);
+    row("proxyless.mesh/v1alpha1", "Anything", &[Code::UnknownKind]);
+    assert_eq!(Kind::from_name("virtualservices"), Some(Kind::VirtualService));
+    assert_eq!(Kind::from_name("dr"), Some(Kind::DestinationRule));
+    assert_eq!(Kind::from_name("authorizationpolicies"), Some(Kind::AuthorizationPolicy));
+    assert_eq!(Kind::from_name("pods"), None);
+}
+
+#[test]
+fn heads_are_checked() {
+    check("just text\n", &[(Code::WrongType, "")]);
+    check("kind: Service\n", &[(Code::MissingField, "")]);
+    check("apiVersion: v1\nkind: Service\nmetadata: {}\n", &[(Code::MissingField, "metadata.name")]);
+    check(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: a, lables: {}}\n",
+        &[(Code::UnknownField, "metadata.lables")],
+    );
+    check("apiVersion: v1\nkind: Service\nmetadata: {name: a/b}\n", &[(Code::InvalidValue, "metadata.name")]);
+    check("---\n---\n# nothing\n", &[]);
+}
+
+#[test]
+fn workload_facts_are_read() {
+    let text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  replicas: 1\n  template:\n    metadata: {labels: {app: a}}\n    spec:\n      serviceAccountName: sa\n      containers:\n      - image: x\n        ports: [{containerPort: 9080, name: http}]\n";
+    let reading = read(text);
+    let (_, deployment) = reading.documents.all::<Deployment>()[0];
+    assert_eq!(deployment.service_account.as_deref(), Some("sa"));
+    assert_eq!(deployment.labels["app"], "a");
+    assert_eq!(deployment.ports, [ContainerPort { name: Some("http".to_owned()), port: 9080 }]);
+    let text = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4\nports: [{name: http, port: 1}]\nendpoints:\n- addresses: [10.0.0.1]\n  conditions: {ready: false}\n";
+    let reading = read(text);
+    let (_, slice) = reading.documents.all::<EndpointSlice>()[0];
+    assert!(!slice.endpoints[0].ready);
+    assert_eq!(slice.ports[0].port, 1);
+}

@@ -1,0 +1,211 @@
+//! VirtualService: what each field takes.
+
+use super::*;
+
+/// Checks a document whose one rule is this, with a route to `b` unless it has an action of its own.
+#[track_caller]
+fn rule(rule: &str, wanted: &[(Code, &str)]) {
+    let wanted: Vec<(Code, String)> = wanted
+        .iter()
+        .map(|(code, field)| (*code, format!("http[0]{}{field}", if field.is_empty() { "" } else { "." })))
+        .collect();
+    let wanted: Vec<(Code, &str)> = wanted.iter().map(|(code, field)| (*code, field.as_str())).collect();
+    let acts = ["route:", "redirect:", "directResponse:"].iter().any(|action| rule.contains(action));
+    let route = if acts { "" } else { ", route: [{destination: {host: b}}]" };
+    spec(&format!("{{hosts: [a], http: [{{{rule}{route}}}]}}"), &wanted);
+}
+
+#[track_caller]
+fn spec(spec: &str, wanted: &[(Code, &str)]) {
+    check(&document("networking.istio.io/v1", "VirtualService", spec), wanted);
+}
+
+#[test]
+fn matches() {
+    rule("match: [{uri: {exact: /a}, method: {exact: GET}, port: 80, ignoreUriCase: true}]", &[]);
+    rule("match: [{ignore_uri_case: true, uri: {prefix: /a}}]", &[]);
+    rule("match: [{headers: {':method': {exact: GET}, end-user: {}}, withoutHeaders: {x: {}}}]", &[]);
+    rule("match: [{queryParams: {v: {regex: '\\d+$'}}, sourceLabels: {app: x}, sourceNamespace: n}]", &[]);
+    rule("match: [{headers: {'b d': {exact: x}}}]", &[(Code::InvalidValue, "match[0].headers[b d]")]);
+    rule("match: [{headers: {x: null}}]", &[(Code::InvalidValue, "match[0].headers[x]")]);
+    rule("match: [{uri: {exact: /a, prefix: /b}}]", &[(Code::Conflict, "match[0].uri.prefix")]);
+    rule("match: [{uri: {prefix: ''}}]", &[(Code::InvalidValue, "match[0].uri.prefix")]);
+    rule("match: [{uri: {exat: /a}}]", &[(Code::UnknownField, "match[0].uri.exat")]);
+    rule("match: [{port: 70000}]", &[(Code::InvalidValue, "match[0].port")]);
+    rule("match: [{port: '80'}]", &[(Code::WrongType, "match[0].port")]);
+    rule("match: [{statPrefix: x}]", &[(Code::NoEffect, "match[0].statPrefix")]);
+    rule("match: {uri: {exact: /a}}", &[(Code::WrongType, "match")]);
+    rule(
+        "match: [{headers: {'@request.auth.claims.foo': {exact: x}}}]",
+        &[(Code::InvalidValue, "match[0].headers[@request.auth.claims.foo]")],
+    );
+}
+
+#[test]
+fn expressions_that_two_engines_read_differently_are_refused() {
+    for good in ["a|b", "(?i)x", "[a-z]{2,3}", "(?P<n>a)", "\\bx\\b", "^/a(/.*)?$", ".*"] {
+        rule(&format!("match: [{{uri: {{regex: '{good}'}}}}]"), &[]);
+    }
+    let long = "a".repeat(REGEX_BYTES_MAX + 1);
+    let bad = [
+        "",
+        "a(b",
+        "[a&&b]",
+        "[[a]b]",
+        "(?x)a b",
+        "a**",
+        "a{1001}",
+        "a{,5}",
+        "\\b{start}a",
+        "(?=a)",
+        "(a)\\1",
+        &long,
+    ];
+    for bad in bad {
+        rule(&format!("match: [{{uri: {{regex: '{bad}'}}}}]"), &[(Code::InvalidValue, "match[0].uri.regex")]);
+    }
+}
+
+#[test]
+fn destinations() {
+    rule("route: [{destination: {host: b, subset: v1, port: {number: 80}}, weight: 9}]", &[]);
+    rule("route: [{destination: {host: b}, weight: 0}]", &[]);
+    rule("route: []", &[(Code::InvalidValue, "route")]);
+    rule("route: [{weight: 1}]", &[(Code::MissingField, "route[0].destination")]);
+    rule("route: [{destination: {subset: v1}}]", &[(Code::MissingField, "route[0].destination.host")]);
+    rule("route: [{destination: {host: '*'}}]", &[(Code::InvalidValue, "route[0].destination.host")]);
+    rule(
+        "route: [{destination: {host: b, port: {}}}]",
+        &[(Code::MissingField, "route[0].destination.port.number")],
+    );
+    rule("route: [{destination: {host: b}, weight: -1}]", &[(Code::InvalidValue, "route[0].weight")]);
+    rule(
+        "route: [{destination: {host: b}, weight: 0}, {destination: {host: c}}]",
+        &[(Code::InvalidValue, "route")],
+    );
+    rule("route: [{destination: {host: 'b!'}}]", &[(Code::InvalidValue, "route[0].destination.host")]);
+}
+
+#[test]
+fn actions_exclude_each_other() {
+    rule("redirect: {uri: /x}", &[]);
+    rule("redirect: {prefixRewrite: /x, redirectCode: 308, derivePort: FROM_REQUEST_PORT}", &[]);
+    rule("directResponse: {status: 503, body: {string: x}}", &[]);
+    rule("directResponse: {status: 200, body: {bytes: aGVsbG8=}}", &[]);
+    spec("{hosts: [a], http: [{name: x}]}", &[(Code::MissingField, "http[0]")]);
+    rule("redirect: {uri: /x}, directResponse: {status: 200}", &[(Code::Conflict, "directResponse")]);
+    rule("redirect: {uri: /x}, rewrite: {uri: /y}", &[(Code::Conflict, "rewrite")]);
+    rule("redirect: {redirectCode: 302}", &[(Code::MissingField, "redirect")]);
+    rule("redirect: {uri: /x, redirectCode: 200}", &[(Code::InvalidValue, "redirect.redirectCode")]);
+    rule("redirect: {uri: /x, redirectCode: 305}", &[(Code::UnsupportedField, "redirect.redirectCode")]);
+    rule("redirect: {uri: /x, scheme: ftp}", &[(Code::InvalidValue, "redirect.scheme")]);
+    rule("redirect: {uri: /x, port: 80, derivePort: 1}", &[(Code::Conflict, "redirect.derivePort")]);
+    rule("directResponse: {status: 199}", &[(Code::InvalidValue, "directResponse.status")]);
+    rule(
+        "directResponse: {status: 200, body: {bytes: '%'}}",
+        &[(Code::InvalidValue, "directResponse.body.bytes")],
+    );
+}
+
+#[test]
+fn rewrites_headers_and_timeouts() {
+    rule("rewrite: {uri: /x, authority: b}, timeout: 1m30s", &[]);
+    rule("rewrite: {uriRegexRewrite: {match: '/a/(.*)', rewrite: '/\\1'}}, timeout: 0s", &[]);
+    rule("headers: {request: {set: {':authority': b}, add: {x: 100%%}, remove: [y]}}", &[]);
+    rule("rewrite: {}", &[(Code::MissingField, "rewrite")]);
+    rule(
+        "rewrite: {uri: /x, uriRegexRewrite: {match: a, rewrite: b}}",
+        &[(Code::Conflict, "rewrite.uriRegexRewrite")],
+    );
+    rule("rewrite: {authority: b}, headers: {request: {set: {host: c}}}", &[(Code::Conflict, "headers")]);
+    rule("headers: {request: {remove: [':path']}}", &[(Code::InvalidValue, "headers.request.remove[0]")]);
+    rule("headers: {response: {set: {x: 'a%b'}}}", &[(Code::InvalidValue, "headers.response.set[x]")]);
+    rule(
+        "headers: {response: {set: {x: '%PROTOCOL%'}}}",
+        &[(Code::UnsupportedField, "headers.response.set[x]")],
+    );
+    for bad in ["5", "1.5", "1d", "-1s", "0.0000005s", "1s 2ms", "{}", "99999999999999999999h"] {
+        let code = if bad == "{}" { Code::WrongType } else { Code::InvalidValue };
+        rule(&format!("timeout: {bad}"), &[(code, "timeout")]);
+    }
+}
+
+#[test]
+fn what_is_not_honoured_is_refused_by_name_and_checked() {
+    for good in [
+        "retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,503'}",
+        "fault: {abort: {httpStatus: 500, percentage: {value: 0.5}}}",
+        "mirror: {host: c}",
+        "corsPolicy: {allowOrigins: [{exact: x}], maxAge: 24h}",
+    ] {
+        let field = good.split(':').next().expect("a field");
+        rule(good, &[(Code::UnsupportedField, field)]);
+    }
+    for (bad, field) in [
+        ("retries: {attempts: 1, retryOn: nonsense}", "retries.retryOn"),
+        ("fault: {delay: {fixedDelay: 3s, percentage: {value: 101}}}", "fault.delay.percentage.value"),
+        ("corsPolicy: {maxAge: 1500ms}", "corsPolicy.maxAge"),
+    ] {
+        let name = bad.split(':').next().expect("a field");
+        let mut found = found(&document(
+            "networking.istio.io/v1",
+            "VirtualService",
+            &format!("{{hosts: [a], http: [{{{bad}, route: [{{destination: {{host: b}}}}]}}]}}"),
+        ));
+        found.sort_by_key(|(code, _)| code.verdict());
+        let wanted = [
+            (Code::UnsupportedField, format!("http[0].{name}")),
+            (Code::InvalidValue, format!("http[0].{field}")),
+        ];
+        assert_eq!(found, wanted, "{bad}");
+    }
+}
+
+#[test]
+fn hosts_and_gateways() {
+    let http = "http: [{route: [{destination: {host: b}}]}]";
+    spec(&format!("{{hosts: ['*.a.com', b, 10.0.0.1], exportTo: [., other], {http}}}"), &[]);
+    spec(&format!("{{hosts: ['*'], {http}}}"), &[(Code::InvalidValue, "hosts")]);
+    spec(&format!("{{hosts: ['a.*.com'], {http}}}"), &[(Code::InvalidValue, "hosts[0]")]);
+    spec(&format!("{{hosts: ['*.com', '*.a.com'], {http}}}"), &[(Code::Duplicate, "hosts")]);
+    spec(&format!("{{hosts: [a], exportTo: [n, n], {http}}}"), &[(Code::Duplicate, "exportTo")]);
+    spec(&format!("{{hosts: [a], gateways: [mesh, n/g], {http}}}"), &[(Code::Inert, "gateways")]);
+    spec(
+        &format!("{{hosts: [a], gateways: ['n/*'], {http}}}"),
+        &[(Code::Inert, ""), (Code::InvalidValue, "gateways[0]")],
+    );
+    spec("{hosts: [a]}", &[(Code::MissingField, "spec")]);
+    spec(&format!("{{{http}}}"), &[(Code::UnsupportedField, "hosts")]);
+}
+
+#[test]
+fn one_bound_to_gateways_only_is_kept_inert() {
+    let text = document(
+        "networking.istio.io/v1alpha3",
+        "VirtualService",
+        "{hosts: ['*'], gateways: [g], http: [{fault: {abort: {httpStatus: 500}}, route: [{destination: {host: b}}]}]}",
+    );
+    check(&text, &[(Code::Inert, "")]);
+    assert_eq!(read(&text).documents.len(), 1);
+}
+
+#[test]
+fn a_rule_that_never_acts_is_a_warning() {
+    let to = "route: [{destination: {host: b}}]";
+    spec(
+        &format!("{{hosts: [a], http: [{{{to}}}, {{match: [{{uri: {{exact: /}}}}], {to}}}]}}"),
+        &[(Code::Suspicious, "http[1]")],
+    );
+    spec(
+        &format!(
+            "{{hosts: [a], http: [{{match: [{{uri: {{prefix: /a}}}}, {{uri: {{prefix: /ab}}}}], {to}}}]}}"
+        ),
+        &[(Code::Suspicious, "http[0].match[1]")],
+    );
+    spec(
+        &format!(
+            "{{hosts: [a], http: [{{match: [{{uri: {{prefix: /a}}, port: 80}}, {{uri: {{prefix: /ab}}}}], {to}}}]}}"
+        ),
+        &[],
+    );
+}

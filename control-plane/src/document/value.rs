@@ -1,0 +1,119 @@
+//! A value on its way from tree to type: it knows where it stands and whom to tell what is wrong with it.
+//!
+//! A decoder is a function from a value to a type. It looks at the node as what its field wants, an object, a list, a map
+//! or text, and whoever wrote something else is told so.
+
+use super::fields::Fields;
+use super::finding::Code;
+use super::reader::Reader;
+use super::spelling::shorten;
+use super::yaml::{Content, Node, Span, Spanned};
+
+/// A value that waits to be decoded.
+#[derive(Debug)]
+pub(super) struct Value<'r, 'n> {
+    /// Where findings go.
+    pub(super) reader: &'r mut Reader,
+    /// The node; none when fields are listed.
+    pub(super) node: Option<&'n Node>,
+    /// Where the value stands: its key, if it has one.
+    pub(super) span: Span,
+}
+
+impl<'n> Value<'_, 'n> {
+    /// The same value again, for a decoder that looks twice.
+    pub(super) fn reborrow(&mut self) -> Value<'_, 'n> {
+        Value { reader: self.reader, node: self.node, span: self.span }
+    }
+
+    /// A scalar exactly as written.
+    pub(super) fn written(&self) -> Option<&'n str> {
+        match &self.node?.content {
+            Content::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Notes that the value cannot be what it is.
+    pub(super) fn invalid(&mut self, message: impl Into<String>, next: impl Into<String>) {
+        self.reader.note(Code::InvalidValue, self.span, message, next);
+    }
+
+    /// Notes that the value is of another type than `wanted`.
+    pub(super) fn wrong_type(&mut self, wanted: &str, next: &str) {
+        let found = match self.node.map(|node| &node.content) {
+            Some(Content::Mapping(_)) => "an object",
+            Some(Content::Sequence(_)) => "a list",
+            Some(Content::Scalar { text, .. }) => &format!("`{}`", shorten(text)),
+            None => "nothing",
+        };
+        self.reader.note(Code::WrongType, self.span, format!("wants {wanted}, has {found}"), next);
+    }
+
+    /// Reads an object by its fields; whatever `build` has not asked for is an unknown field.
+    pub(super) fn object<T: Default>(mut self, build: impl FnOnce(&mut Fields<'_, 'n>) -> T) -> T {
+        let entries = match self.node.map(|node| &node.content) {
+            None => &[][..],
+            Some(Content::Mapping(entries)) => entries,
+            Some(_) if self.node.is_some_and(Node::is_null) => &[][..],
+            Some(_) => {
+                self.wrong_type("an object", "write the fields below it, indented");
+                return T::default();
+            }
+        };
+        let mut fields = Fields::new(self.reader, entries, self.span);
+        let value = build(&mut fields);
+        fields.finish();
+        value
+    }
+
+    /// Reads a list.
+    pub(super) fn items<T>(mut self, mut decode: impl FnMut(Value<'_, 'n>) -> T) -> Vec<T> {
+        let items = match self.node.map(|node| &node.content) {
+            None => {
+                self.reader.within("[]", |reader| decode(Value { reader, node: None, span: self.span }));
+                return Vec::new();
+            }
+            Some(Content::Sequence(items)) => items,
+            Some(_) if self.node.is_some_and(Node::is_null) => return Vec::new(),
+            Some(_) => {
+                self.wrong_type("a list", "put `- ` before each entry");
+                return Vec::new();
+            }
+        };
+        let each = items.iter().enumerate().map(|(index, item)| {
+            self.reader.within(&format!("[{index}]"), |reader| {
+                decode(Value { reader, node: Some(item), span: item.span })
+            })
+        });
+        each.collect()
+    }
+
+    /// Reads an object whose keys are the user's own.
+    pub(super) fn entries<T>(
+        mut self,
+        mut decode: impl FnMut(&Spanned<String>, Value<'_, 'n>) -> T,
+    ) -> Vec<(Spanned<String>, T)> {
+        let entries = match self.node.map(|node| &node.content) {
+            None => {
+                let key = Spanned::default();
+                self.reader
+                    .within("{}", |reader| decode(&key, Value { reader, node: None, span: self.span }));
+                return Vec::new();
+            }
+            Some(Content::Mapping(entries)) => entries,
+            Some(_) if self.node.is_some_and(Node::is_null) => return Vec::new(),
+            Some(_) => {
+                self.wrong_type("an object", "write `key: value` lines below it, indented");
+                return Vec::new();
+            }
+        };
+        let each = entries.iter().map(|(key, node)| {
+            let value = self.reader.within(&format!("[{}]", shorten(&key.value)), |reader| {
+                decode(key, Value { reader, node: Some(node), span: key.span })
+            });
+            (key.clone(), value)
+        });
+        each.collect()
+    }
+}
