@@ -9,4 +9,5 @@ pub mod model;
 pub mod registry;
 pub mod store;
 pub mod translate;
+pub mod validate;
 pub mod xds;

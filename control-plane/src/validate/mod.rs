@@ -1,0 +1,46 @@
+//! `mesh validate`: what would be said about documents if they were applied, without a server.
+//!
+//! The JSON is a stable contract (EXPLAIN.md): users' CI is built on it. `apply` and `explain -f` refuse by the same
+//! [`judge`], so that no two commands disagree about a document.
+
+mod report;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+pub use report::{ExitStatus, Format, text};
+pub use source::{DIRECTORY_FILES_MAX, SourceError, read_sources};
+
+use std::collections::BTreeSet;
+
+use crate::document::{DocumentSet, Reading, Source, check_whole};
+
+/// Reads sources and says what is to be said about them, singly and as a whole.
+pub fn judge(sources: &[Source]) -> Reading {
+    let mut reading = DocumentSet::read(sources);
+    for whole in check_whole(&reading.documents, &BTreeSet::new()) {
+        let name = whole.document.to_string();
+        let at =
+            reading.documents.get(&whole.document).map(|document| (document.file.clone(), document.span));
+        // A replaced document has a report of its own, so the name alone does not tell which is meant.
+        let report = reading.reports.iter_mut().rev().find(|report| {
+            report.document.as_ref() == Some(&name)
+                && at.as_ref() == Some(&(report.file.clone(), report.span))
+        });
+        if let Some(report) = report {
+            report.findings.push(whole.finding);
+        }
+    }
+    reading
+}
+
+/// Judges sources, and prints the outcome.
+pub fn run(sources: &[Source], format: Format) -> (String, ExitStatus) {
+    let reading = judge(sources);
+    let output = match format {
+        Format::Json => report::json(&reading),
+        Format::Text => report::text(&reading),
+    };
+    (output, ExitStatus::of(reading.verdict()))
+}

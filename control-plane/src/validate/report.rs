@@ -1,0 +1,127 @@
+//! The outcome as JSON, as text, and as an exit status.
+//!
+//! Text has one line to click on per finding, in the form that editors know (`file:line: severity: …`), and the next
+//! step below it.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::document::{Code, Reading, Report, Severity, Verdict};
+
+/// How the outcome is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The exit status of `mesh validate`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Nothing to say, or notices only.
+    Fine,
+    /// Something is unsupported or invalid.
+    Refused,
+    /// There are warnings.
+    Warnings,
+}
+
+impl ExitStatus {
+    /// The status for the gravest verdict.
+    pub fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Valid => Self::Fine,
+            Verdict::Warning => Self::Warnings,
+            Verdict::Unsupported | Verdict::Invalid => Self::Refused,
+        }
+    }
+
+    /// The number that the process ends with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Refused => 1,
+            Self::Warnings => 3,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    document: Option<&'a str>,
+    at: String,
+    verdict: Verdict,
+    findings: Vec<JsonFinding<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonFinding<'a> {
+    code: Code,
+    severity: Severity,
+    field: &'a str,
+    at: String,
+    message: &'a str,
+    next: &'a str,
+}
+
+/// One array, an object per document.
+pub(super) fn json(reading: &Reading) -> String {
+    let reports = reading.reports.iter().map(|report| JsonReport {
+        document: report.document.as_deref(),
+        at: report.at(report.span),
+        verdict: report.verdict(),
+        findings: findings(report),
+    });
+    // Strings and numbers only: there is nothing in a report that JSON cannot say.
+    serde_json::to_string_pretty(&reports.collect::<Vec<_>>()).unwrap_or_default() + "\n"
+}
+
+fn findings(report: &Report) -> Vec<JsonFinding<'_>> {
+    let each = report.findings.iter().map(|finding| JsonFinding {
+        code: finding.code,
+        severity: finding.code.severity(),
+        field: &finding.field,
+        at: report.at(finding.span),
+        message: &finding.message,
+        next: &finding.next,
+    });
+    each.collect()
+}
+
+/// A line per finding, and a last one that counts.
+pub fn text(reading: &Reading) -> String {
+    let mut output = String::new();
+    for report in &reading.reports {
+        for finding in findings(report) {
+            let severity = match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Notice => "notice",
+            };
+            let document = report.document.as_deref().unwrap_or("");
+            let subject = [document, finding.field].join(" ");
+            let (at, subject) = (finding.at, subject.trim());
+            let colon = if subject.is_empty() { "" } else { ": " };
+            // Writing to a string does not fail.
+            let _ = writeln!(output, "{at}: {severity}: {subject}{colon}{}", finding.message);
+            if finding.severity > Severity::Notice {
+                let _ = writeln!(output, "    next: {}", finding.next);
+            }
+        }
+    }
+    let count = |verdict| reading.reports.iter().filter(|report| report.verdict() == verdict).count();
+    let _ = writeln!(
+        output,
+        "{} documents: {} valid, {} with warnings, {} unsupported, {} invalid",
+        reading.reports.len(),
+        count(Verdict::Valid),
+        count(Verdict::Warning),
+        count(Verdict::Unsupported),
+        count(Verdict::Invalid),
+    );
+    output
+}
