@@ -162,7 +162,7 @@ impl Call<'_> {
         head: &mut http::request::Parts,
     ) -> Result<Step<'c>, ClientError> {
         let uri = head.uri.clone();
-        let path = canonicalize_uri(&mut head.uri, self.outbound.mesh.settings().path_normalization)?;
+        let path = canonicalize_uri(&mut head.uri, config.path_normalization)?;
         let facts = RequestFacts {
             method: &head.method,
             scheme: "http",

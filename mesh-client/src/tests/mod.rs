@@ -19,6 +19,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use mesh_core::Mesh;
 use mesh_core::balance::{ClusterState, Endpoint};
+use mesh_core::canonical::PathNormalization;
 use mesh_core::mesh::Parts;
 use mesh_core::resource::{
     BalancerPolicy, ClusterSpec, EndpointSpec, Health, Provenance, UpstreamProtocol, UpstreamTls,
@@ -60,6 +61,7 @@ impl Setup {
             subset: None,
             endpoints_name: CLUSTER.into(),
             tls: self.tls.clone(),
+            plaintext_endpoints: false,
             protocol: self.protocol,
             balancer: BalancerPolicy::RoundRobin,
             connect_timeout: Duration::from_secs(5),
@@ -126,7 +128,7 @@ fn snapshot(routes: Vec<Route>, cluster: Option<Arc<Cluster>>) -> Snapshot {
     let config = HostConfig {
         name: HOST.into(),
         host: "reviews.default.svc.cluster.local".into(),
-        provenance: Provenance::default(),
+        path_normalization: PathNormalization::default(),
         routes: Arc::new(RouteTable::new(routes)),
         clusters: [cluster].into(),
     };
