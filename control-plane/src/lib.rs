@@ -4,6 +4,7 @@ pub mod admin;
 pub mod ca;
 pub mod catalog;
 pub mod document;
+pub mod explain;
 pub mod grant;
 pub mod model;
 pub mod registry;

@@ -63,9 +63,7 @@ impl<'w> SubsetView<'w> {
             Some(TlsMode::Disable) => Transport::Plaintext,
             // The other modes are refused with their documents; whatever is stored meanwhile must not fall to plaintext.
             Some(TlsMode::IstioMutual | TlsMode::Simple | TlsMode::Mutual) => Transport::MeshMtls,
-            None if self.service.origin == Origin::External || !world.settings().auto_mtls => {
-                Transport::Plaintext
-            }
+            None if !world.settings().auto_mtls => Transport::Plaintext,
             None => {
                 let endpoints = world.endpoints(self.service, self.port);
                 let none_takes_it =
@@ -73,6 +71,11 @@ impl<'w> SubsetView<'w> {
                 if none_takes_it { Transport::Plaintext } else { Transport::AutoMtls }
             }
         }
+    }
+
+    /// Whether an endpoint is one of the mesh's; a presumed one is, unless its service is outside.
+    pub fn is_in_mesh(&self, endpoint: &Endpoint<'_>) -> bool {
+        self.service.origin != Origin::External && endpoint.workload.is_none_or(|workload| workload.in_mesh)
     }
 
     /// Whether an endpoint is in the mesh and terminates its mTLS.

@@ -57,26 +57,7 @@ pub fn is_untold(address: SocketAddr) -> bool {
 impl World {
     /// The world of a running mesh.
     pub fn new(config: Arc<Config>, fleet: Fleet) -> Self {
-        let mut granted: HashMap<Arc<str>, Vec<Service>> = HashMap::new();
-        for service in fleet.granted() {
-            let described =
-                config.services(&service.host).iter().any(|other| other.namespace == service.namespace);
-            if !described {
-                let visibility =
-                    Visibility::new(&[], &service.namespace, &config.settings().default_export_to.service);
-                let ports = service.ports.iter().map(|port| registered_port(*port)).collect();
-                granted.entry(service.host.clone()).or_default().push(Service {
-                    host: service.host.clone(),
-                    namespace: service.namespace.clone(),
-                    origin: Origin::Registered,
-                    ports,
-                    selector: None,
-                    inline: Vec::new(),
-                    entry: None,
-                    visibility,
-                });
-            }
-        }
+        let granted = granted_services(&config, &fleet);
         Self { config, fleet: Arc::new(fleet), granted: Arc::new(granted), presume: false }
     }
 
@@ -154,6 +135,19 @@ impl World {
         service.inline.iter().chain(selected)
     }
 
+    /// The services that a workload serves.
+    pub fn services_of(&self, workload: &Workload) -> impl Iterator<Item = &Service> {
+        let all = self.config.all_services().chain(self.granted.values().flatten());
+        all.filter(move |service| service.has_member(workload))
+    }
+
+    /// The same fleet under other configuration.
+    #[must_use]
+    pub fn reconfigured(&self, config: Arc<Config>) -> Self {
+        let granted = granted_services(&config, &self.fleet);
+        Self { config, fleet: Arc::clone(&self.fleet), granted: Arc::new(granted), presume: self.presume }
+    }
+
     /// The endpoints of a service's port, subsets aside.
     pub fn endpoints<'w>(&'w self, service: &'w Service, port: &'w ServicePort) -> Vec<Endpoint<'w>> {
         let mut untold = u32::from(UNTOLD);
@@ -189,6 +183,28 @@ impl Endpoint<'_> {
     pub fn health(&self) -> Health {
         self.workload.map_or(Health::Healthy, |workload| workload.health)
     }
+}
+
+/// The services that grants name and no document of their namespace describes.
+fn granted_services(config: &Config, fleet: &Fleet) -> HashMap<Arc<str>, Vec<Service>> {
+    let mut granted: HashMap<Arc<str>, Vec<Service>> = HashMap::new();
+    for service in fleet.granted() {
+        if config.services(&service.host).iter().any(|other| other.namespace == service.namespace) {
+            continue;
+        }
+        let default = &config.settings().default_export_to.service;
+        granted.entry(service.host.clone()).or_default().push(Service {
+            host: service.host.clone(),
+            namespace: service.namespace.clone(),
+            origin: Origin::Registered,
+            ports: service.ports.iter().map(|port| registered_port(*port)).collect(),
+            selector: None,
+            inline: Vec::new(),
+            entry: None,
+            visibility: Visibility::new(&[], &service.namespace, default),
+        });
+    }
+    granted
 }
 
 fn registered_port(number: u16) -> ServicePort {

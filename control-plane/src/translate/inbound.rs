@@ -10,7 +10,7 @@ use envoy_types::pb::google::protobuf::Any;
 use mesh_core::resource::MtlsMode;
 
 use super::encode::{self, LISTENER, PLAIN};
-use super::listener::router;
+use super::listener::{normalizing, router};
 use super::metadata::{self, Entry};
 use super::{endpoints, matcher, name, rbac, tls};
 use crate::document::AuthorizationPolicy;
@@ -84,7 +84,7 @@ fn manager(world: &World, policies: &[&Declared<AuthorizationPolicy>]) -> Any {
         stat_prefix: "inbound".to_owned(),
         http_filters,
         route_specifier: Some(RouteSpecifier::RouteConfig(routes)),
-        ..HttpConnectionManager::default()
+        ..normalizing(world)
     };
     encode::pack(&manager, &PLAIN)
 }

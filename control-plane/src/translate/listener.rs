@@ -4,14 +4,17 @@ use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifi
 use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource};
 use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Listener};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    PathWithEscapedSlashesAction as EscapedSlashes, RouteSpecifier,
+};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, Rds, http_filter,
 };
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use super::encode::{self, LISTENER, PLAIN};
 use super::name::host_port;
+use crate::document::PathNormalization;
 use crate::model::{View, World};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
@@ -24,7 +27,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
             config_source: Some(ads()),
             route_config_name: format!("{}:{port}", resolved.host),
         })),
-        ..HttpConnectionManager::default()
+        ..normalizing(world)
     };
     let listener = Listener {
         name: name.to_owned(),
@@ -32,6 +35,19 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         ..Listener::default()
     };
     Some(encode::pack(&listener, &LISTENER))
+}
+
+/// A connection manager that makes paths canonical as the mesh's settings say, and nothing more.
+pub(super) fn normalizing(world: &World) -> HttpConnectionManager {
+    let level = world.settings().path_normalization;
+    let decodes = level == PathNormalization::DecodeAndMergeSlashes;
+    let escaped = if decodes { EscapedSlashes::UnescapeAndForward } else { EscapedSlashes::KeepUnchanged };
+    HttpConnectionManager {
+        normalize_path: Some(BoolValue { value: level != PathNormalization::None }),
+        merge_slashes: decodes || level == PathNormalization::MergeSlashes,
+        path_with_escaped_slashes_action: escaped.into(),
+        ..HttpConnectionManager::default()
+    }
 }
 
 /// "From the stream that this came from", the only source that every gRPC client takes.

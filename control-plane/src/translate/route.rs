@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::route::v3::redirect_action::{
 };
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::{
-    ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier,
+    ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
 };
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite;
@@ -184,6 +184,12 @@ fn forward(clusters: Vec<ClusterWeight>) -> RouteAction {
 fn rewritten(mut action: RouteAction, rule: &HttpRule) -> RouteAction {
     if let Some(timeout) = rule.timeout {
         action.timeout = Some(duration(timeout));
+        // The same for gRPC, which reads only this.
+        action.max_stream_duration = Some(MaxStreamDuration {
+            max_stream_duration: Some(duration(timeout)),
+            grpc_timeout_header_max: Some(duration(timeout)),
+            ..MaxStreamDuration::default()
+        });
     }
     let rewrite = rule.rewrite.as_ref();
     let authority = rewrite.and_then(|rewrite| rewrite.authority.as_deref());

@@ -1,0 +1,366 @@
+//! The caller's side: which rule takes the request, where it goes, what is changed on the way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use mesh_core::canonical::{HostPort, NotCanonical, canonicalize_uri, outbound_authority};
+use mesh_core::resource::{BalancerPolicy, Health, Provenance, UpstreamTls as WireTls};
+use mesh_core::route::{
+    Forward, HeaderOperations, RequestFacts, RetryPolicy, Route, RouteAction, WeightedDestination,
+};
+use mesh_core::snapshot::Cluster;
+use mesh_core::status::{Fault, answer};
+use mesh_core::trace::Steps;
+
+use super::closure::{Client, Closure, Translate};
+use super::decision::{
+    Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, HeaderChanges, Outcome, RedirectTaken,
+    Retries, RouteTaken, UpstreamRequest, UpstreamTls,
+};
+use super::explainer::{Unanswerable, is_grpc};
+use super::inbound::{self, Arriving};
+use super::question::{Protocol, Question};
+use super::request::{self, Request};
+use super::target::Target;
+use crate::document::OutboundTrafficPolicy;
+use crate::model::{Caller, View, World, is_untold};
+use crate::translate::name::{ClusterName, FORBIDDEN};
+
+/// Follows a request from its caller.
+pub(super) fn decide(
+    world: &World,
+    translate: &Translate,
+    question: &Question,
+    request: &Request,
+) -> Result<Decision, Unanswerable> {
+    let caller = Caller {
+        namespace: question.from.namespace.as_str().into(),
+        labels: Arc::new(question.from.labels.clone()),
+        workload: None,
+    };
+    let client = Client { translate, world, caller: &caller };
+    let step = Step { client, question, request };
+    let mut decision = Decision::new(Outcome::Forward);
+    let taken = match step.dialled()? {
+        Some(closure) => {
+            decision.host = Some(closure.host.to_string());
+            step.route(&closure, &mut decision)
+        }
+        None => step.outside(&mut decision),
+    };
+    match taken {
+        Ok(Some(arriving)) => step.inbound(&arriving, &mut decision)?,
+        Ok(None) => {}
+        Err(fault) => step.fail(&fault, &mut decision),
+    }
+    Ok(decision)
+}
+
+/// What every step of one question needs.
+struct Step<'a> {
+    client: Client<'a>,
+    question: &'a Question,
+    request: &'a Request,
+}
+
+impl Step<'_> {
+    /// What the request is for: the host that its `host` header names, where the mesh has it on the dialled port, else what
+    /// is dialled.
+    fn dialled(&self) -> Result<Option<Closure>, Unanswerable> {
+        let named = self.request.named().filter(|named| *named != self.request.dialled);
+        for name in named.iter().chain([&self.request.dialled]).map(HostPort::as_str) {
+            if let Some(closure) = self.client.closure(name)? {
+                return Ok(Some(closure));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A host that the mesh does not know.
+    fn outside(&self, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
+        let dialled = &self.request.dialled;
+        decision.trace.push(format!("{}: the mesh has no such host", dialled.as_str()));
+        if self.client.world.settings().outbound_traffic_policy == OutboundTrafficPolicy::RegistryOnly {
+            return Err(Fault::DeniedOutbound);
+        }
+        decision.outcome = Outcome::Passthrough;
+        if let Some(parts) = &self.request.parts {
+            decision.upstream_request = Some(upstream_request(parts).map_err(bad_request)?);
+        }
+        Ok(None)
+    }
+
+    /// A host of the mesh: the rule that takes the request, and what it does.
+    fn route(&self, closure: &Closure, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
+        let parts = self.request.parts.as_ref().ok_or(Fault::BadRequest("the path is none"))?;
+        let mut canonical = parts.uri.clone();
+        canonicalize_uri(&mut canonical, closure.listener.path_normalization).map_err(bad_request)?;
+        let path = canonicalize_uri(&mut canonical, mesh_core::canonical::PathNormalization::None)
+            .map_err(bad_request)?;
+        let facts = RequestFacts {
+            method: &parts.method,
+            scheme: self.request.scheme,
+            authority: outbound_authority(&parts.uri, &parts.headers).map_err(bad_request)?,
+            path,
+            query: parts.uri.query(),
+            headers: &parts.headers,
+        };
+        let mut steps = Steps::default();
+        let route = closure.routes.decide(&facts, &mut steps);
+        decision.trace.append(&mut steps.0);
+        let route = route.ok_or(Fault::NoRoute)?;
+        decision.route = Some(taken(&route.provenance));
+        if self.question.protocol == Protocol::Tcp && route.provenance.document.is_some() {
+            decision.outcome = Outcome::Unsupported;
+            decision.reason = Some("TCP on a port whose rules are for HTTP".to_owned());
+            return Ok(None);
+        }
+        decision.response_headers = changes(&route.response_headers);
+        match &route.action {
+            RouteAction::Redirect(redirect) => {
+                let (status, location) = (redirect.status.as_u16(), redirect.location(&facts));
+                decision.outcome = Outcome::Redirect;
+                decision.status = Some(status);
+                decision.redirect = Some(RedirectTaken { status, location });
+                Ok(None)
+            }
+            RouteAction::DirectResponse(response) => {
+                let status = response.status.as_u16();
+                let mut headers = HeaderMap::new();
+                route.apply_response(None, &mut headers);
+                let body = String::from_utf8_lossy(&response.body).into_owned();
+                decision.outcome = Outcome::DirectResponse;
+                decision.status = Some(status);
+                decision.direct_response =
+                    Some(DirectAnswer { status, body, headers: request::pairs(&headers) });
+                Ok(None)
+            }
+            RouteAction::Forward(forward) => {
+                self.forward(closure, route, forward, canonical_head(parts, canonical), decision)
+            }
+        }
+    }
+
+    fn forward(
+        &self,
+        closure: &Closure,
+        route: &Route,
+        forward: &Forward,
+        mut parts: http::request::Parts,
+        decision: &mut Decision,
+    ) -> Result<Option<Arriving>, Fault> {
+        let destinations = &forward.split.destinations;
+        let total: u64 = destinations.iter().map(|one| u64::from(one.weight)).sum();
+        let cluster =
+            |one: &WeightedDestination| closure.clusters.get(one.cluster_index).and_then(Option::as_deref);
+        decision.destinations =
+            destinations.iter().map(|one| destination(one, cluster(one), total)).collect();
+        decision.timeout = forward.timeout.map(duration);
+        decision.retries = forward.retry.as_ref().map(retries);
+        decision.chosen = self.chosen(forward);
+        let usable = |one: &WeightedDestination| fault_of(cluster(one), forward).is_none();
+        let sample = match decision.chosen {
+            Some(chosen) => &destinations[chosen],
+            None => {
+                let drawn = || destinations.iter().filter(|one| one.weight > 0);
+                let lost = drawn().filter(|one| !usable(one));
+                decision.warnings.extend(lost.map(|one| format!("{} takes no requests", one.cluster)));
+                drawn().find(|one| usable(one)).or_else(|| drawn().next()).unwrap_or(&destinations[0])
+            }
+        };
+        let shown = decision.chosen.map_or(&destinations[0], |chosen| &destinations[chosen]);
+        let mut shown_parts = parts.clone();
+        route.apply_request(shown, &mut shown_parts).map_err(bad_request)?;
+        decision.upstream_request = Some(upstream_request(&shown_parts).map_err(bad_request)?);
+        let of_destination = changes(&shown.response_headers);
+        decision.response_headers.set.extend(of_destination.set);
+        decision.response_headers.add.extend(of_destination.add);
+        decision.response_headers.remove.extend(of_destination.remove);
+        let cluster = match (fault_of(cluster(sample), forward), cluster(sample)) {
+            (None, Some(cluster)) => cluster,
+            (fault, _) => return Err(fault.unwrap_or(Fault::NoCluster(forward.no_cluster_status))),
+        };
+        route.apply_request(sample, &mut parts).map_err(bad_request)?;
+        Ok(Some(Arriving::at(cluster, &parts)))
+    }
+
+    /// The destination that is sure: the drawn one, or the only one that can be drawn.
+    fn chosen(&self, forward: &Forward) -> Option<usize> {
+        let destinations = &forward.split.destinations;
+        if let Some(draw) = self.question.draw {
+            let chosen = forward.split.choose(draw)?;
+            return destinations.iter().position(|one| std::ptr::eq(one, chosen));
+        }
+        if let [_] = destinations.as_slice() {
+            return Some(0);
+        }
+        let mut possible = destinations.iter().enumerate().filter(|(_, one)| one.weight > 0);
+        let (only, _) = possible.next()?;
+        possible.next().is_none().then_some(only)
+    }
+
+    /// The other side of a request that is sent.
+    fn inbound(&self, arriving: &Arriving, decision: &mut Decision) -> Result<(), Unanswerable> {
+        let world = self.client.world;
+        let port = arriving.sent_to.as_ref().map_or(self.request.dialled.port(), |(cluster, _)| cluster.port);
+        let target = match &self.question.at {
+            Some(at) => Some(Target::at(world, at, port)),
+            None => self.served_by(arriving),
+        };
+        let Some(target) = target else { return Ok(()) };
+        let caller = target.caller();
+        let server = Client { caller: &caller, ..self.client };
+        decision.inbound =
+            inbound::decide(&server, &target, (self.question, self.request), arriving, &mut decision.trace)?;
+        Ok(())
+    }
+
+    /// The workload that the request was sent to, if it is one of the mesh's.
+    fn served_by(&self, arriving: &Arriving) -> Option<Target> {
+        let (cluster, address) = arriving.sent_to.as_ref()?;
+        let world = self.client.world;
+        let view = View::new(self.client.caller);
+        let subset = world.subset(&view, &ClusterName::parse(&cluster.name)?)?;
+        let endpoints = subset.endpoints(world);
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.address == *address)?;
+        subset.is_in_mesh(endpoint).then(|| Target::behind(subset.service, subset.port, endpoint))
+    }
+
+    /// The caller's side answers by itself, exactly as the data path would.
+    fn fail(&self, fault: &Fault, decision: &mut Decision) {
+        let is_grpc = is_grpc(self.question, self.request);
+        decision.outcome = match fault {
+            Fault::BadRequest(_) => Outcome::BadRequest,
+            Fault::DeniedOutbound => Outcome::DeniedOutbound,
+            Fault::NoRoute => Outcome::NoRoute,
+            Fault::NoHealthyEndpoint => Outcome::NoHealthyEndpoint,
+            _ => Outcome::NoCluster,
+        };
+        decision.status = Some(answer(fault, is_grpc).status().as_u16());
+        decision.grpc_status = is_grpc.then(|| fault.grpc_status());
+        decision.reason = Some(fault.to_string());
+        decision.response_flags = fault.response_flags().to_owned();
+    }
+}
+
+/// The head as it is matched: with the path that was made canonical.
+fn canonical_head(parts: &http::request::Parts, uri: http::Uri) -> http::request::Parts {
+    let mut parts = parts.clone();
+    parts.uri = uri;
+    parts
+}
+
+fn bad_request(NotCanonical(reason): NotCanonical) -> Fault {
+    Fault::BadRequest(reason)
+}
+
+/// Why a destination would answer nothing.
+fn fault_of(cluster: Option<&Cluster>, forward: &Forward) -> Option<Fault> {
+    let Some(cluster) = cluster else { return Some(Fault::NoCluster(forward.no_cluster_status)) };
+    let healthy = cluster.endpoints.iter().any(|endpoint| endpoint.spec.health == Health::Healthy);
+    (!healthy).then_some(Fault::NoHealthyEndpoint)
+}
+
+fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64) -> Destination {
+    let name = ClusterName::parse(&one.cluster);
+    let named = Destination {
+        host: name.map_or(&*one.cluster, |name| name.host).to_owned(),
+        subset: name
+            .map(|name| name.subset)
+            .filter(|subset| !subset.is_empty() && *subset != FORBIDDEN)
+            .map(str::to_owned),
+        port: name.map_or(0, |name| name.port),
+        weight: one.weight,
+        odds: if total == 0 { 1.0 } else { f64::from(one.weight) / total as f64 },
+        destination_rule: Vec::new(),
+        endpoints: Vec::new(),
+        load_balancer: None,
+        hash: None,
+        upstream_tls: None,
+        server_identities: Vec::new(),
+    };
+    let Some(Cluster { spec, endpoints, .. }) = cluster else { return named };
+    let all_plaintext = !endpoints.is_empty() && endpoints.iter().all(|endpoint| !endpoint.spec.mesh_mtls);
+    let (upstream_tls, identities) = match &spec.tls {
+        WireTls::MeshMtls { identities, .. } if !all_plaintext => {
+            (UpstreamTls::MeshMtls, identities.to_vec())
+        }
+        WireTls::MeshMtls { .. } | WireTls::Plaintext => (UpstreamTls::Plaintext, Vec::new()),
+    };
+    let balancer = match spec.balancer {
+        BalancerPolicy::LeastRequest => "least_request",
+        BalancerPolicy::RoundRobin => "round_robin",
+        BalancerPolicy::Random => "random",
+    };
+    let rules = spec
+        .destination_rules
+        .iter()
+        .map(|rule| DocumentAt { document: owned(&rule.document), at: owned(&rule.at) });
+    let seen = endpoints.iter().map(|endpoint| EndpointSeen {
+        address: (!is_untold(endpoint.spec.address)).then(|| endpoint.spec.address.to_string()),
+        workload: owned(&endpoint.spec.workload),
+        locality: owned(&endpoint.spec.locality),
+        priority: endpoint.spec.priority,
+        weight: endpoint.spec.weight,
+        healthy: endpoint.spec.health == Health::Healthy,
+    });
+    Destination {
+        destination_rule: rules.collect(),
+        endpoints: seen.collect(),
+        load_balancer: Some(balancer.to_owned()),
+        upstream_tls: Some(upstream_tls),
+        server_identities: identities
+            .iter()
+            .map(|id| id.trim_start_matches("spiffe://").to_owned())
+            .collect(),
+        ..named
+    }
+}
+
+fn upstream_request(parts: &http::request::Parts) -> Result<UpstreamRequest, NotCanonical> {
+    Ok(UpstreamRequest {
+        method: parts.method.to_string(),
+        authority: outbound_authority(&parts.uri, &parts.headers)?.to_owned(),
+        path: request::path_and_query(&parts.uri),
+        headers: request::pairs(&parts.headers),
+    })
+}
+
+fn changes(operations: &HeaderOperations) -> HeaderChanges {
+    let pair =
+        |(name, value): &(http::HeaderName, http::HeaderValue)| (name.to_string(), request::text(value));
+    HeaderChanges {
+        set: operations.set.iter().map(pair).collect(),
+        add: operations.add.iter().map(pair).collect(),
+        remove: operations.remove.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn retries(policy: &RetryPolicy) -> Retries {
+    Retries {
+        attempts: policy.attempts,
+        on: policy.on.iter().map(ToString::to_string).collect(),
+        status_codes: Vec::new(),
+        per_try_timeout: None,
+    }
+}
+
+pub(super) fn taken(provenance: &Provenance) -> RouteTaken {
+    RouteTaken {
+        document: owned(&provenance.document),
+        rule: owned(&provenance.rule),
+        name: owned(&provenance.name),
+        at: owned(&provenance.at),
+    }
+}
+
+pub(super) fn owned(text: &Option<Arc<str>>) -> Option<String> {
+    text.as_deref().map(str::to_owned)
+}
+
+/// `1.5s`, `250ms`.
+fn duration(duration: Duration) -> String {
+    let milliseconds = duration.as_secs_f64() * 1000.0;
+    if milliseconds < 1000.0 { format!("{milliseconds}ms") } else { format!("{}s", duration.as_secs_f64()) }
+}

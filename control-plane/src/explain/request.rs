@@ -1,0 +1,106 @@
+//! The request of a question as the data path has it: head, what is dialled, what it says.
+
+use http::header::{HOST, HeaderName};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use mesh_core::canonical::HostPort;
+
+use super::explainer::Unanswerable;
+use super::question::{Protocol, Question};
+
+/// The request of a question.
+pub(super) struct Request {
+    /// As the caller hands it over; none where its path can be no request's.
+    pub(super) parts: Option<http::request::Parts>,
+    /// What is dialled.
+    pub(super) dialled: HostPort,
+    /// `http` or `https`.
+    pub(super) scheme: &'static str,
+    /// What the text of the path was.
+    pub(super) path: String,
+}
+
+impl Request {
+    pub(super) fn new(question: &Question) -> Result<Self, Unanswerable> {
+        let url = question.url.as_str();
+        let refuse = |reason: &str| Unanswerable::Url { url: url.to_owned(), reason: reason.to_owned() };
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| refuse("it has no scheme, such as `http://`"))?;
+        let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (scheme, default_port) = match scheme {
+            "http" | "grpc" => ("http", 80),
+            "https" => ("https", 443),
+            "tcp" if question.protocol == Protocol::Tcp => ("http", 0),
+            "tcp" => return Err(refuse("`tcp://` goes with `protocol: tcp`")),
+            _ => return Err(refuse("its scheme is not http, https or tcp")),
+        };
+        let dialled = HostPort::parse(authority, default_port).map_err(|error| refuse(&error.to_string()))?;
+        let authority = Authority::try_from(authority).map_err(|error| refuse(&error.to_string()))?;
+        let path = match path {
+            "" => "/".to_owned(),
+            path if path.starts_with(['?', '#']) => format!("/{path}"),
+            path => path.to_owned(),
+        };
+        let parts = match PathAndQuery::try_from(path.as_str()) {
+            Ok(path) => Some(head(question, scheme, authority, path)?),
+            Err(_) => None,
+        };
+        Ok(Self { parts, dialled, scheme, path })
+    }
+
+    /// The host that the `host` header names, on the dialled port.
+    pub(super) fn named(&self) -> Option<HostPort> {
+        let host = self.parts.as_ref()?.headers.get(HOST)?.to_str().ok()?;
+        let named = HostPort::parse(host, self.dialled.port()).ok()?;
+        HostPort::parse(&format!("{}:{}", named.host(), self.dialled.port()), 80).ok()
+    }
+}
+
+fn head(
+    question: &Question,
+    scheme: &str,
+    authority: Authority,
+    path: PathAndQuery,
+) -> Result<http::request::Parts, Unanswerable> {
+    let method = question.method();
+    let method =
+        Method::from_bytes(method.as_bytes()).map_err(|_| Unanswerable::Method(method.to_owned()))?;
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Scheme::try_from(scheme).ok();
+    uri.authority = Some(authority);
+    uri.path_and_query = Some(path);
+    let uri = Uri::from_parts(uri)
+        .map_err(|error| Unanswerable::Url { url: question.url.clone(), reason: error.to_string() })?;
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    (parts.method, parts.uri) = (method, uri);
+    parts.headers = headers(question)?;
+    Ok(parts)
+}
+
+fn headers(question: &Question) -> Result<HeaderMap, Unanswerable> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &question.headers {
+        let refuse = || Unanswerable::Header(name.clone());
+        let spelled = if name == ":authority" { "host" } else { name };
+        let spelled: HeaderName = spelled.parse().map_err(|_| refuse())?;
+        headers.append(spelled, HeaderValue::from_str(value).map_err(|_| refuse())?);
+    }
+    Ok(headers)
+}
+
+/// Headers as pairs, without the one that says the authority.
+pub(super) fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    let others = headers.iter().filter(|(name, _)| *name != HOST);
+    others.map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+/// A header's value; what is no text is shown as well as it can be.
+pub(super) fn text(value: &HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// The path with its query.
+pub(super) fn path_and_query(uri: &Uri) -> String {
+    uri.path_and_query().map_or_else(|| "/".to_owned(), |path| path.as_str().to_owned())
+}
