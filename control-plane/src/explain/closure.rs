@@ -1,28 +1,16 @@
-//! Through the wire: asks for resources as a client would, decodes their bytes as a client does, and joins them.
+//! Through the wire: asks for resources as a client would, decodes their bytes as a client does, and lets the client's own
+//! builder join them.
 
 use std::sync::Arc;
 
-use mesh_core::balance::{ClusterState, Endpoint, EndpointState};
-use mesh_core::resource::{
-    self, ClusterSpec, EndpointsSpec, InboundListener, InvalidResource, OutboundListener, Resource,
-    ResourceType,
-};
-use mesh_core::route::RouteTable;
-use mesh_core::snapshot::Cluster;
+use mesh_core::resource::{self, InboundListener, InvalidResource, ResourceType};
+use mesh_core::snapshot::{Closures, HostConfig, HostState, Snapshot, Update};
 
 use crate::model::{Caller, World};
 use crate::translate::Translated;
 
 /// A translation step; another one than the real one shows in a test that answers come through it.
 pub type Translate = dyn Fn(&World, &Caller, ResourceType, &str) -> Translated + Send + Sync;
-
-/// What a dialled host leads to.
-pub(super) struct Closure {
-    pub(super) listener: Arc<OutboundListener>,
-    pub(super) host: Arc<str>,
-    pub(super) routes: Arc<RouteTable>,
-    pub(super) clusters: Vec<Option<Arc<Cluster>>>,
-}
 
 /// A caller at the other end of the wire.
 #[derive(Clone, Copy)]
@@ -34,47 +22,48 @@ pub(super) struct Client<'a> {
 
 impl Client<'_> {
     /// The closure of a dialled `HOST:PORT`; none if the control plane knows no such host.
-    pub(super) fn closure(&self, dialled: &str) -> Result<Option<Closure>, InvalidResource> {
-        let Some(Resource::Outbound(listener)) = self.fetch(ResourceType::Listener, dialled)? else {
-            return Ok(None);
-        };
-        let routes = self.fetch(ResourceType::RouteConfiguration, &listener.route_configuration)?;
-        let Some(Resource::RouteConfiguration(routes)) = routes else { return Ok(None) };
-        let clusters = routes.clusters.iter().map(|name| self.cluster(name)).collect::<Result<_, _>>()?;
-        let (host, routes) = (routes.host.clone(), routes.routes.clone());
-        Ok(Some(Closure { listener, host, routes, clusters }))
+    pub(super) fn host(&self, dialled: &str) -> Result<Option<Arc<HostConfig>>, InvalidResource> {
+        let name: Arc<str> = dialled.into();
+        let snapshot = self.snapshot(Some(name), None)?;
+        Ok(snapshot.hosts.into_values().next().and_then(|state| match state {
+            HostState::Ready(config) => Some(config),
+            HostState::Absent => None,
+        }))
     }
 
     /// The inbound listener of the caller's own address.
     pub(super) fn inbound(&self, name: &str) -> Result<Option<Arc<InboundListener>>, InvalidResource> {
-        let found = self.fetch(ResourceType::Listener, name)?;
-        Ok(found.and_then(|resource| match resource {
-            Resource::Inbound(listener) => Some(listener),
-            _ => None,
-        }))
+        let snapshot = self.snapshot(None, Some(name.into()))?;
+        Ok(snapshot.inbound.into_values().next())
     }
 
-    fn cluster(&self, name: &str) -> Result<Option<Arc<Cluster>>, InvalidResource> {
-        let Some(Resource::Cluster(spec)) = self.fetch(ResourceType::Cluster, name)? else { return Ok(None) };
-        let endpoints = match self.fetch(ResourceType::Endpoints, &spec.endpoints_name)? {
-            Some(Resource::Endpoints(endpoints)) => endpoints,
-            _ => Arc::default(),
-        };
-        Ok(Some(joined(spec, &endpoints)))
+    /// What a client that wants these would hold. Each type is asked for once, in the order in which one names the next.
+    fn snapshot(
+        &self,
+        host: Option<Arc<str>>,
+        inbound: Option<Arc<str>>,
+    ) -> Result<Snapshot, InvalidResource> {
+        let mut closures = Closures::default();
+        let mut snapshot = closures.want(host, inbound).unwrap_or_default();
+        let order = [
+            ResourceType::Listener,
+            ResourceType::RouteConfiguration,
+            ResourceType::Cluster,
+            ResourceType::Endpoints,
+        ];
+        for resource_type in order {
+            let names = closures.subscriptions(resource_type).into_iter();
+            let updates: Vec<Update> =
+                names.map(|name| self.fetch(resource_type, name)).collect::<Result<_, _>>()?;
+            snapshot = closures.apply(updates).unwrap_or(snapshot);
+        }
+        Ok(snapshot)
     }
 
-    fn fetch(&self, resource_type: ResourceType, name: &str) -> Result<Option<Resource>, InvalidResource> {
-        let translated = (self.translate)(self.world, self.caller, resource_type, name);
-        translated.message.map(|message| resource::parse(resource_type, &message.value)).transpose()
+    fn fetch(&self, resource_type: ResourceType, name: Arc<str>) -> Result<Update, InvalidResource> {
+        match (self.translate)(self.world, self.caller, resource_type, &name).message {
+            Some(message) => resource::parse(resource_type, &message.value).map(Update::Here),
+            None => Ok(Update::Absent(resource_type, name)),
+        }
     }
-}
-
-/// A cluster at rest: nothing is under way, nothing has been picked.
-fn joined(spec: Arc<ClusterSpec>, endpoints: &EndpointsSpec) -> Arc<Cluster> {
-    let at_rest = |spec: &resource::EndpointSpec| Endpoint {
-        spec: spec.clone(),
-        state: Arc::new(EndpointState::default()),
-    };
-    let endpoints = endpoints.endpoints.iter().map(at_rest).collect();
-    Arc::new(Cluster::new(spec, endpoints, Arc::new(ClusterState::default())))
 }

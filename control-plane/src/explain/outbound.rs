@@ -9,11 +9,11 @@ use mesh_core::resource::{BalancerPolicy, Health, Provenance, UpstreamTls as Wir
 use mesh_core::route::{
     Forward, HeaderOperations, RequestFacts, RetryPolicy, Route, RouteAction, WeightedDestination,
 };
-use mesh_core::snapshot::Cluster;
+use mesh_core::snapshot::{Cluster, HostConfig};
 use mesh_core::status::{Fault, answer};
 use mesh_core::trace::Steps;
 
-use super::closure::{Client, Closure, Translate};
+use super::closure::{Client, Translate};
 use super::decision::{
     Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, HeaderChanges, Outcome, RedirectTaken,
     Retries, RouteTaken, UpstreamRequest, UpstreamTls,
@@ -43,9 +43,9 @@ pub(super) fn decide(
     let step = Step { client, question, request };
     let mut decision = Decision::new(Outcome::Forward);
     let taken = match step.dialled()? {
-        Some(closure) => {
-            decision.host = Some(closure.host.to_string());
-            step.route(&closure, &mut decision)
+        Some(host) => {
+            decision.host = Some(host.host.to_string());
+            step.route(&host, &mut decision)
         }
         None => step.outside(&mut decision),
     };
@@ -67,11 +67,11 @@ struct Step<'a> {
 impl Step<'_> {
     /// What the request is for: the host that its `host` header names, where the mesh has it on the dialled port, else what
     /// is dialled.
-    fn dialled(&self) -> Result<Option<Closure>, Unanswerable> {
+    fn dialled(&self) -> Result<Option<Arc<HostConfig>>, Unanswerable> {
         let named = self.request.named().filter(|named| *named != self.request.dialled);
         for name in named.iter().chain([&self.request.dialled]).map(HostPort::as_str) {
-            if let Some(closure) = self.client.closure(name)? {
-                return Ok(Some(closure));
+            if let Some(host) = self.client.host(name)? {
+                return Ok(Some(host));
             }
         }
         Ok(None)
@@ -92,10 +92,10 @@ impl Step<'_> {
     }
 
     /// A host of the mesh: the rule that takes the request, and what it does.
-    fn route(&self, closure: &Closure, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
+    fn route(&self, host: &HostConfig, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
         let parts = self.request.parts.as_ref().ok_or(Fault::BadRequest("the path is none"))?;
         let mut canonical = parts.uri.clone();
-        canonicalize_uri(&mut canonical, closure.listener.path_normalization).map_err(bad_request)?;
+        canonicalize_uri(&mut canonical, host.path_normalization).map_err(bad_request)?;
         let path = canonicalize_uri(&mut canonical, mesh_core::canonical::PathNormalization::None)
             .map_err(bad_request)?;
         let facts = RequestFacts {
@@ -107,7 +107,7 @@ impl Step<'_> {
             headers: &parts.headers,
         };
         let mut steps = Steps::default();
-        let route = closure.routes.decide(&facts, &mut steps);
+        let route = host.routes.decide(&facts, &mut steps);
         decision.trace.append(&mut steps.0);
         let route = route.ok_or(Fault::NoRoute)?;
         decision.route = Some(taken(&route.provenance));
@@ -137,14 +137,14 @@ impl Step<'_> {
                 Ok(None)
             }
             RouteAction::Forward(forward) => {
-                self.forward(closure, route, forward, canonical_head(parts, canonical), decision)
+                self.forward(host, route, forward, canonical_head(parts, canonical), decision)
             }
         }
     }
 
     fn forward(
         &self,
-        closure: &Closure,
+        host: &HostConfig,
         route: &Route,
         forward: &Forward,
         mut parts: http::request::Parts,
@@ -153,7 +153,7 @@ impl Step<'_> {
         let destinations = &forward.split.destinations;
         let total: u64 = destinations.iter().map(|one| u64::from(one.weight)).sum();
         let cluster =
-            |one: &WeightedDestination| closure.clusters.get(one.cluster_index).and_then(Option::as_deref);
+            |one: &WeightedDestination| host.clusters.get(one.cluster_index).and_then(Option::as_deref);
         decision.destinations =
             destinations.iter().map(|one| destination(one, cluster(one), total)).collect();
         decision.timeout = forward.timeout.map(duration);
