@@ -1,0 +1,171 @@
+//! What a change to the stored documents did or would do, as `apply`, `delete`, `diff`, `split` and `allow` print it.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::{Exit, Failure, Format};
+use crate::admin::proto::change::Action;
+use crate::admin::proto::{Change, ChangeResponse, DocumentName};
+
+/// Prints a change; its exit status is 1 where documents were rejected, 3 where there are findings.
+pub(super) fn print(response: &ChangeResponse, wanted: Wanted, format: Format) -> Result<Exit, Failure> {
+    let verdicts = Verdicts::read(&response.verdicts_json)?;
+    match format {
+        Format::Json => println!("{}", to_json(response, &verdicts)?),
+        Format::Yaml => response.changes.iter().for_each(|change| print!("---\n{}", change.after)),
+        Format::Table => print!("{}", to_text(response, wanted)),
+    }
+    if format != Format::Json {
+        eprint!("{}", verdicts.text);
+    }
+    Ok(verdicts.exit)
+}
+
+/// Whether a change was meant to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Yes.
+    Change,
+    /// Only what it would do.
+    Preview,
+}
+
+/// `Kind/namespace/name`.
+pub(super) fn full_name(name: &DocumentName) -> String {
+    format!("{}/{}/{}", name.kind, name.namespace, name.name)
+}
+
+/// What was said about each document.
+struct Verdicts {
+    json: serde_json::Value,
+    text: String,
+    exit: Exit,
+}
+
+impl Verdicts {
+    fn read(text: &str) -> Result<Self, Failure> {
+        let json: serde_json::Value = if text.is_empty() {
+            json!([])
+        } else {
+            serde_json::from_str(text).map_err(|problem| {
+                Failure::Refused(format!("the control plane's answer is no JSON: {problem}"))
+            })?
+        };
+        let mut said = String::new();
+        let mut exit = Exit::Fine;
+        for verdict in json.as_array().into_iter().flatten() {
+            exit = match verdict["verdict"].as_str() {
+                Some("invalid" | "unsupported") => Exit::Failed,
+                Some("warning") if exit == Exit::Fine => Exit::Findings,
+                _ => exit,
+            };
+            for finding in verdict["findings"].as_array().into_iter().flatten() {
+                said.push_str(&line(verdict, finding));
+            }
+        }
+        Ok(Self { json, text: said, exit })
+    }
+}
+
+fn line(verdict: &serde_json::Value, finding: &serde_json::Value) -> String {
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let mut line = format!("{}: {}: ", word(&finding["at"]), word(&finding["severity"]));
+    // Writing to a String cannot fail.
+    let _ = write!(
+        line,
+        "{} {}: {}",
+        word(&verdict["document"]),
+        word(&finding["field"]),
+        word(&finding["message"])
+    );
+    let next = word(&finding["next"]);
+    if !next.is_empty() {
+        let _ = write!(line, "; next: {next}");
+    }
+    line.push('\n');
+    line
+}
+
+fn to_json(response: &ChangeResponse, verdicts: &Verdicts) -> Result<String, Failure> {
+    let changes: Vec<_> = response
+        .changes
+        .iter()
+        .filter_map(|change| Some((change.document.as_ref()?, change)))
+        .map(|(name, change)| json!({"document": full_name(name), "action": word(change.action())}))
+        .collect();
+    let whole = json!({
+        "applied": response.applied,
+        "revision": response.revision,
+        "changes": changes,
+        "verdicts": verdicts.json,
+    });
+    serde_json::to_string_pretty(&whole).map_err(|problem| Failure::Refused(problem.to_string()))
+}
+
+fn to_text(response: &ChangeResponse, wanted: Wanted) -> String {
+    let mut text = String::new();
+    for change in &response.changes {
+        if let Some(name) = &change.document {
+            let _ = writeln!(text, "{} {}", full_name(name), word(change.action()));
+            if wanted == Wanted::Preview {
+                text.push_str(&difference(change));
+            }
+        }
+    }
+    match (wanted, response.applied) {
+        (Wanted::Change, true) => {}
+        (Wanted::Change, false) => text.push_str("nothing was changed: documents are applied all or none\n"),
+        (Wanted::Preview, _) => text.push_str("nothing was changed: this is a preview\n"),
+    }
+    text
+}
+
+fn word(action: Action) -> &'static str {
+    match action {
+        Action::Unchanged => "unchanged",
+        Action::Created => "created",
+        Action::Replaced => "replaced",
+        Action::Deleted => "deleted",
+    }
+}
+
+/// The lines that go and come: what both texts share at their ends is left out.
+fn difference(change: &Change) -> String {
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        (change.before.lines().collect(), change.after.lines().collect());
+    let head = before.iter().zip(&after).take_while(|(old, new)| old == new).count();
+    let rest = before.len().min(after.len()) - head;
+    let tail =
+        before.iter().rev().zip(after.iter().rev()).take(rest).take_while(|(old, new)| old == new).count();
+    let gone = before[head..before.len() - tail].iter().map(|line| format!("- {line}\n"));
+    let come = after[head..after.len() - tail].iter().map(|line| format!("+ {line}\n"));
+    gone.chain(come).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_what_the_ends_do_not_share() {
+        let check = |before: &str, after: &str, expected: &str| {
+            let change = Change { before: before.into(), after: after.into(), ..Change::default() };
+            assert_eq!(difference(&change), expected);
+        };
+        check("a\nb\nc\n", "a\nx\nc\n", "- b\n+ x\n");
+        check("", "a\n", "+ a\n");
+        check("a\na\n", "a\n", "- a\n");
+        check("a\n", "a\n", "");
+    }
+
+    #[test]
+    fn findings_decide_the_exit_status() {
+        let check = |verdicts: &str, expected: Exit| {
+            assert_eq!(Verdicts::read(verdicts).expect("JSON").exit, expected);
+        };
+        check("", Exit::Fine);
+        check(r#"[{"verdict": "warning"}, {"verdict": "valid"}]"#, Exit::Findings);
+        check(r#"[{"verdict": "invalid"}, {"verdict": "warning"}]"#, Exit::Failed);
+    }
+}

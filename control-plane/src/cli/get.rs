@@ -1,0 +1,83 @@
+//! `mesh get`: the stored documents.
+
+use clap::Args;
+use serde_json::json;
+
+use super::change::full_name;
+use super::connection::Connection;
+use super::document_name::Selected;
+use super::table::Table;
+use super::{Exit, Failure, Format};
+use crate::admin::proto::{Document, ListRequest};
+
+/// Show stored documents
+#[derive(Debug, Args)]
+#[command(before_help = "Example:
+  mesh get VirtualService/reviews -o yaml")]
+pub(super) struct Arguments {
+    /// KIND, KIND/NAME or KIND/NAMESPACE/NAME; all documents without it
+    document: Option<Selected>,
+    /// Of this namespace only
+    #[arg(short, long)]
+    namespace: Option<String>,
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let namespace = arguments.namespace.as_deref();
+    let request = match &arguments.document {
+        Some(selected) => selected.list(namespace),
+        None => ListRequest { namespace: namespace.unwrap_or_default().to_owned(), ..ListRequest::default() },
+    };
+    let response = arguments.connection.run(async move |mut client| client.list(request).await)?;
+    let missing =
+        arguments.document.as_ref().and_then(Selected::one).filter(|_| response.documents.is_empty());
+    if let Some(name) = missing {
+        return Err(Failure::Refused(format!(
+            "{} is not stored; `mesh get` lists what is",
+            full_name(&name)
+        )));
+    }
+    print(&response.documents, arguments.output)?;
+    Ok(Exit::Fine)
+}
+
+fn print(documents: &[Document], format: Format) -> Result<(), Failure> {
+    let named = || documents.iter().map(|document| (document.document.clone().unwrap_or_default(), document));
+    match format {
+        Format::Yaml => named().for_each(|(_, document)| println!("---\n{}", document.text.trim_end())),
+        Format::Json => {
+            let rows: Vec<_> = named()
+                .map(|(name, document)| {
+                    json!({
+                        "document": full_name(&name),
+                        "at": document.at,
+                        "text": document.text,
+                        "created": document.create_revision,
+                        "changed": document.mod_revision,
+                    })
+                })
+                .collect();
+            let text = serde_json::to_string_pretty(&rows)
+                .map_err(|problem| Failure::Refused(problem.to_string()))?;
+            println!("{text}");
+        }
+        Format::Table => {
+            let mut table = Table::new(["KIND", "NAMESPACE", "NAME", "FROM", "REVISION"]);
+            for (name, document) in named() {
+                table.row([
+                    name.kind,
+                    name.namespace,
+                    name.name,
+                    document.at.clone(),
+                    document.mod_revision.to_string(),
+                ]);
+            }
+            print!("{table}");
+        }
+    }
+    Ok(())
+}

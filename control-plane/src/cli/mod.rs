@@ -1,0 +1,100 @@
+//! The command line `mesh`: one file per command, each of them thin over the library.
+
+mod agent;
+mod allow;
+mod apply;
+mod change;
+mod connection;
+mod delete;
+mod diff;
+mod document_name;
+mod explain;
+mod files;
+mod get;
+mod made;
+mod output;
+mod split;
+mod status;
+mod table;
+mod token;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::{Exit, Failure, Format};
+
+/// A service mesh without the sidecar: control plane and command line.
+#[derive(Debug, Parser)]
+#[command(name = "mesh", version, before_help = EXAMPLE, disable_version_flag = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLE: &str = "Example:
+  mesh serve &                                          # the control plane
+  mesh token create --service reviews:9080              # what a service joins with (MESH_JOIN)
+  mesh split reviews v1=90 v2=10                        # a canary, with no document to write
+  mesh apply -f virtual-service.yaml                    # or an Istio user's own
+  mesh explain GET http://reviews:9080/ --from default/productpage";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(subcommand)]
+    Token(token::Command),
+    Apply(apply::Arguments),
+    Get(get::Arguments),
+    Delete(delete::Arguments),
+    Diff(diff::Arguments),
+    Validate(validate::Arguments),
+    Explain(explain::Arguments),
+    Split(split::Arguments),
+    Allow(allow::Arguments),
+    Status(status::Arguments),
+    Agent(agent::Arguments),
+    /// Print the version
+    Version,
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(problem) => {
+            // A broken pipe behind `--help` is nobody's failure.
+            let _ = problem.print();
+            return if problem.use_stderr() { Exit::Usage.into() } else { Exit::Fine.into() };
+        }
+    };
+    match cli.command.run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("mesh: {failure}");
+            failure.exit().into()
+        }
+    }
+}
+
+impl Command {
+    fn run(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Token(command) => token::run(command),
+            Self::Apply(arguments) => apply::run(arguments),
+            Self::Get(arguments) => get::run(arguments),
+            Self::Delete(arguments) => delete::run(arguments),
+            Self::Diff(arguments) => diff::run(arguments),
+            Self::Validate(arguments) => validate::run(&arguments),
+            Self::Explain(arguments) => explain::run(&arguments),
+            Self::Split(arguments) => split::run(arguments),
+            Self::Allow(arguments) => allow::run(arguments),
+            Self::Status(arguments) => status::run(&arguments),
+            Self::Agent(arguments) => agent::run(arguments),
+            Self::Version => {
+                println!("mesh {}", env!("CARGO_PKG_VERSION"));
+                Ok(Exit::Fine)
+            }
+        }
+    }
+}

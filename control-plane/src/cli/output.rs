@@ -1,0 +1,74 @@
+//! How a command ends and what it prints: exit status, output format, failures with their next step.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+/// The exit status of every command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, nothing to say.
+    Fine,
+    /// 1: failed; the reason was printed.
+    Failed,
+    /// 2: wrong usage.
+    Usage,
+    /// 3: done, with findings.
+    Findings,
+    /// 4: the control plane cannot be reached.
+    Unreachable,
+    /// The status of the command that `mesh agent` ran.
+    Command(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Fine => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Findings => 3,
+            Exit::Unreachable => 4,
+            Exit::Command(status) => status,
+        })
+    }
+}
+
+/// What a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// As the documents are written.
+    Yaml,
+}
+
+/// Why a command ended without doing its work; says the next step.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The control plane cannot be reached.
+    #[error(
+        "the control plane cannot be reached: {0}; next: check that `mesh serve` runs and that the credential names its address"
+    )]
+    Unreachable(String),
+    /// The words of the call are wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The control plane, a file or a document refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Failure {
+    /// The exit status that belongs to it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unreachable(_) => Exit::Unreachable,
+            Self::Usage(_) => Exit::Usage,
+            Self::Refused(_) => Exit::Failed,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `mesh token`: what a service joins with.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::connection::Connection;
+use super::table::Table;
+use super::{Exit, Failure, Format};
+use crate::admin::proto::{CreateTokenRequest, GrantedService};
+
+/// Make, list and end join tokens
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Create(Create),
+    List(List),
+    Revoke(Revoke),
+}
+
+/// Make a join token; prints the one string that a service takes as MESH_JOIN, and nothing else
+#[derive(Debug, Args)]
+#[command(before_help = "Example:
+  export MESH_JOIN=$(mesh token create --service reviews:9080 --label version=v2)
+  mesh token create --namespace web --service-account browser      # a mere client")]
+pub(super) struct Create {
+    /// A service that it may serve, NAME:PORT as callers name it
+    #[arg(long = "service", value_name = "NAME:PORT")]
+    services: Vec<Service>,
+    /// The namespace of its identity
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// The service account of its identity [default: the first service's name]
+    #[arg(long)]
+    service_account: Option<String>,
+    /// A label of its instances, such as version=v2
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<Label>,
+    /// How many processes may join with it; 0: any number
+    #[arg(long, default_value_t = 0)]
+    uses: u32,
+    /// How long it can be used, such as 30m or 24h [default: the control plane's]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    ttl: Option<Duration>,
+    /// Where its instances run, REGION/ZONE/SUBZONE
+    #[arg(long)]
+    locality: Option<String>,
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// List join tokens, without their secrets
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// End a join token; who has joined with it stays
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// Its id, as `mesh token list` shows it
+    id: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Clone)]
+struct Service(GrantedService);
+
+impl FromStr for Service {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
+        match split {
+            Some((name, port)) if !name.is_empty() && port > 0 => {
+                Ok(Self(GrantedService { name: name.to_owned(), port: port.into() }))
+            }
+            _ => Err(format!("`{text}` is no service; write NAME:PORT, such as reviews:9080")),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Label(String, String);
+
+impl FromStr for Label {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self(key.to_owned(), value.to_owned())),
+            _ => Err(format!("`{text}` is no label; write KEY=VALUE, such as version=v2")),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let malformed = || format!("`{text}` is no duration; write a number with s, m, h or d, such as 30m");
+    let unit = text.chars().next_back().ok_or_else(malformed)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(malformed()),
+    };
+    let count: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| malformed())?;
+    Ok(Duration::from_secs(u64::from(count) * seconds))
+}
+
+pub(super) fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Create(create) => run_create(create),
+        Command::List(list) => run_list(&list),
+        Command::Revoke(revoke) => {
+            let Revoke { id, connection } = revoke;
+            connection.run(async |mut client| client.revoke_token(&id).await)?;
+            println!("token {id} is ended");
+            Ok(Exit::Fine)
+        }
+    }
+}
+
+fn run_create(create: Create) -> Result<Exit, Failure> {
+    if create.services.is_empty() && create.service_account.is_none() {
+        return Err(Failure::Usage(
+            "whose token is it? give --service NAME:PORT, or --service-account NAME for a mere client".into(),
+        ));
+    }
+    let request = CreateTokenRequest {
+        namespace: create.namespace,
+        service_account: create.service_account.unwrap_or_default(),
+        services: create.services.into_iter().map(|service| service.0).collect(),
+        labels: create.labels.into_iter().map(|Label(key, value)| (key, value)).collect::<HashMap<_, _>>(),
+        uses_max: create.uses,
+        valid_seconds: create.ttl.map_or(0, |ttl| ttl.as_secs()),
+        locality: create.locality.unwrap_or_default(),
+    };
+    let token = create.connection.run(async move |mut client| client.create_token(request).await)?;
+    if create.output == Format::Json {
+        println!(
+            "{}",
+            json!({"join": token.join, "id": token.id, "spiffe_id": token.spiffe_id, "expires_unix_seconds": token.expires_unix_seconds})
+        );
+    } else {
+        println!("{}", token.join);
+    }
+    Ok(Exit::Fine)
+}
+
+fn run_list(list: &List) -> Result<Exit, Failure> {
+    let tokens = list.connection.run(async |mut client| client.list_tokens().await)?;
+    if list.output == Format::Json {
+        let rows: Vec<_> = tokens
+            .iter()
+            .map(|token| {
+                let services: Vec<String> = token.services.iter().map(service).collect();
+                json!({
+                    "id": token.id,
+                    "spiffe_id": token.spiffe_id,
+                    "services": services,
+                    "labels": token.labels,
+                    "uses": token.uses,
+                    "uses_max": token.uses_max,
+                    "expires_unix_seconds": token.expires_unix_seconds,
+                })
+            })
+            .collect();
+        println!("{}", json!(rows));
+        return Ok(Exit::Fine);
+    }
+    let mut table = Table::new(["ID", "IDENTITY", "SERVICES", "LABELS", "USES"]);
+    for token in tokens {
+        let services: Vec<String> = token.services.iter().map(service).collect();
+        let mut labels: Vec<String> =
+            token.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.sort();
+        let uses = match token.uses_max {
+            0 => token.uses.to_string(),
+            max => format!("{} of {max}", token.uses),
+        };
+        table.row([token.id, token.spiffe_id, services.join(","), labels.join(","), uses]);
+    }
+    print!("{table}");
+    Ok(Exit::Fine)
+}
+
+fn service(service: &GrantedService) -> String {
+    format!("{}:{}", service.name, service.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(duration(text).ok(), expected.map(Duration::from_secs), "{text}");
+        };
+        check("30m", Some(1800));
+        check("24h", Some(86_400));
+        check("7d", Some(604_800));
+        check("30", None);
+        check("", None);
+        check("h", None);
+        check("1µ", None);
+    }
+}

@@ -1,0 +1,145 @@
+//! `mesh allow productpage reviews GET '/reviews/*'`: the AuthorizationPolicy that says so.
+
+use super::MADE_BY;
+use super::split::name;
+
+/// A caller that may call a method and path of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allow {
+    namespace: String,
+    service: String,
+    principal: String,
+    method: String,
+    path: String,
+}
+
+/// Why an allowance cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnAllowance {
+    /// Caller or callee is no name.
+    #[error("`{0}` is no workload; write NAME or NAMESPACE/NAME")]
+    Workload(String),
+    /// The method is none.
+    #[error("`{0}` is no method; write GET, POST, … or `*` for any")]
+    Method(String),
+    /// The path is none.
+    #[error("`{0}` is no path; write one that begins with `/`, with `*` at its end for a prefix")]
+    Path(String),
+}
+
+impl Allow {
+    /// Lets `from` (a service account) call `to` (a service), each `NAME` or `NAMESPACE/NAME`.
+    ///
+    /// # Errors
+    /// Where one of the four words is not what it should be.
+    pub fn new(
+        trust_domain: &str,
+        from: &str,
+        to: &str,
+        method: &str,
+        path: &str,
+    ) -> Result<Self, NotAnAllowance> {
+        let (from_namespace, account) = workload(from)?;
+        let (namespace, service) = workload(to)?;
+        if method != "*" && !method.bytes().all(|byte| byte.is_ascii_uppercase()) || method.is_empty() {
+            return Err(NotAnAllowance::Method(method.to_owned()));
+        }
+        let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+        if path != "*" && !path.starts_with('/') || path.len() > PATH_BYTES_MAX || !path.bytes().all(plain) {
+            return Err(NotAnAllowance::Path(path.to_owned()));
+        }
+        let principal = format!("{trust_domain}/ns/{from_namespace}/sa/{account}");
+        Ok(Self { namespace, service, principal, method: method.to_owned(), path: path.to_owned() })
+    }
+
+    /// The document's name: the same caller and callee, method and path give the same one.
+    pub fn name(&self) -> String {
+        let words = [&self.principal, &self.method, &self.path].map(|word| word.as_str()).join("-");
+        let mut name = format!("allow-{}", self.service);
+        for letter in words.chars() {
+            let letter = if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+            if !(letter == '-' && name.ends_with('-')) {
+                name.push(letter);
+            }
+        }
+        name.trim_end_matches('-').to_owned()
+    }
+
+    /// The document that this allowance is, as `Kind/namespace/name`.
+    pub fn document(&self) -> String {
+        format!("AuthorizationPolicy/{}/{}", self.namespace, self.name())
+    }
+
+    /// The document as YAML.
+    pub fn to_yaml(&self) -> String {
+        let Self { namespace, service, principal, method, path } = self;
+        let mut operation = Vec::new();
+        if method != "*" {
+            operation.push(format!("        methods: [\"{method}\"]\n"));
+        }
+        if path != "*" {
+            operation.push(format!("        paths: [\"{path}\"]\n"));
+        }
+        let to = if operation.is_empty() {
+            String::new()
+        } else {
+            format!("    to:\n    - operation:\n{}", operation.concat())
+        };
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: {}\n  namespace: {namespace}\n  \
+             labels:\n    {MADE_BY}: allow\nspec:\n  selector:\n    matchLabels:\n      app: {service}\n  action: ALLOW\n  \
+             rules:\n  - from:\n    - source:\n        principals: [\"{principal}\"]\n{to}",
+            self.name()
+        )
+    }
+}
+
+/// What keeps the document's name within what a name may have.
+const PATH_BYTES_MAX: usize = 100;
+
+fn workload(text: &str) -> Result<(String, String), NotAnAllowance> {
+    let (namespace, workload) = text.split_once('/').unwrap_or(("default", text));
+    match (name(namespace), name(workload)) {
+        (Ok(namespace), Ok(workload)) => Ok((namespace, workload)),
+        _ => Err(NotAnAllowance::Workload(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_named_by_its_principal() {
+        let yaml = Allow::new("cluster.local", "web/productpage", "reviews", "GET", "/reviews/*")
+            .expect("legal")
+            .to_yaml();
+        for line in [
+            "namespace: default",
+            "app: reviews",
+            "principals: [\"cluster.local/ns/web/sa/productpage\"]",
+            "methods: [\"GET\"]",
+            "paths: [\"/reviews/*\"]",
+        ] {
+            assert!(yaml.contains(line), "{line} in\n{yaml}");
+        }
+    }
+
+    #[test]
+    fn any_method_and_path_need_no_operation() {
+        let yaml = Allow::new("cluster.local", "a", "b", "*", "*").expect("legal").to_yaml();
+        assert!(!yaml.contains("operation"), "{yaml}");
+    }
+
+    #[test]
+    fn what_could_break_out_of_the_document_is_refused() {
+        let check = |words: [&str; 4], expected: NotAnAllowance| {
+            let [from, to, method, path] = words;
+            assert_eq!(Allow::new("cluster.local", from, to, method, path), Err(expected));
+        };
+        check(["a: b", "c", "GET", "/"], NotAnAllowance::Workload("a: b".into()));
+        check(["a", "c", "get", "/"], NotAnAllowance::Method("get".into()));
+        check(["a", "c", "GET", "x"], NotAnAllowance::Path("x".into()));
+        check(["a", "c", "GET", "/\"]"], NotAnAllowance::Path("/\"]".into()));
+    }
+}
