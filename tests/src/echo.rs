@@ -51,6 +51,11 @@ impl Echo {
         Routes::from(self.router()).add_service(EchoServer::new(self.clone()))
     }
 
+    /// The gRPC part alone.
+    pub fn grpc(&self) -> Routes {
+        Routes::new(EchoServer::new(self.clone()))
+    }
+
     /// The HTTP part alone.
     pub fn router(&self) -> Router {
         let echo = self.clone();
