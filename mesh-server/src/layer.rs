@@ -8,7 +8,6 @@ use axum::ServiceExt;
 use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use http::{Request, Response};
 use mesh_core::Mesh;
-use mesh_core::canonical::PathNormalization;
 use tower::{Layer, Service};
 
 use crate::guards::Guards;
@@ -21,22 +20,19 @@ use crate::stack;
 /// Inside a router it would miss the routes merged later and judge paths that routing has already changed. It notices
 /// that, refuses every request, and logs the line to write instead.
 #[derive(Debug, Clone)]
-pub struct MeshLayer {
-    normalization: PathNormalization,
-}
+pub struct MeshLayer(());
 
 /// An application behind [`MeshLayer`].
 #[derive(Debug, Clone)]
 pub struct MeshService<S> {
     application: S,
-    normalization: PathNormalization,
 }
 
 impl MeshLayer {
-    /// The layer for services that listen in this mesh.
+    /// The layer for services that listen in this mesh. From now on its listeners accept.
     pub fn new(mesh: &Mesh) -> Self {
         Guards::of(mesh).made();
-        Self { normalization: mesh.settings().path_normalization }
+        Self(())
     }
 }
 
@@ -44,7 +40,7 @@ impl<S> Layer<S> for MeshLayer {
     type Service = MeshService<S>;
 
     fn layer(&self, application: S) -> MeshService<S> {
-        MeshService { application, normalization: self.normalization }
+        MeshService { application }
     }
 }
 
@@ -79,6 +75,6 @@ where
         // The one that was polled ready goes with the request, its clone waits to be polled.
         let waiting = self.application.clone();
         let ready = mem::replace(&mut self.application, waiting);
-        Box::pin(stack::run(ready, request, self.normalization))
+        Box::pin(stack::run(ready, request))
     }
 }

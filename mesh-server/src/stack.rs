@@ -24,9 +24,9 @@ use axum::extract::{ConnectInfo, MatchedPath, OriginalUri};
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Request, Response};
-use mesh_core::authz::{InboundFacts, InboundHttp};
-use mesh_core::canonical::PathNormalization;
+use mesh_core::authz::{InboundFacts, InboundHttp, Policy};
 use mesh_core::context::RequestContext;
+use mesh_core::resource::InboundListener;
 use mesh_core::status::{Fault, is_grpc};
 use mesh_core::trace::NoTrace;
 use tonic::transport::server::TcpConnectInfo;
@@ -45,18 +45,14 @@ struct Admitted {
 }
 
 /// Answers one request: by the application, or in its place.
-pub(crate) async fn run<S, B, R>(
-    mut application: S,
-    request: Request<B>,
-    normalization: PathNormalization,
-) -> Result<Response<R>, S::Error>
+pub(crate) async fn run<S, B, R>(mut application: S, request: Request<B>) -> Result<Response<R>, S::Error>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: RefusalBody,
 {
     let (mut parts, body) = request.into_parts();
     let is_grpc = is_grpc(&parts.headers);
-    let admitted = match guard(&mut parts, normalization) {
+    let admitted = match guard(&mut parts) {
         Ok(admitted) => admitted,
         Err(refusal) => return Ok(refusal.respond(is_grpc)),
     };
@@ -81,17 +77,21 @@ where
     })
 }
 
-/// Every stage before the application.
-fn guard(parts: &mut Parts, normalization: PathNormalization) -> Result<Admitted, Refusal> {
+/// Every stage before the application, on one state of the configuration.
+fn guard(parts: &mut Parts) -> Result<Admitted, Refusal> {
     let peer = placement(parts)?;
+    let listener = configuration(&peer)?;
     // Two counted references: the authority is read from the target as received while the path is being rewritten.
     let received = parts.uri.clone();
     let context = inherited::context(&parts.headers, peer.shared_spiffe_id(), Instant::now());
+    let normalization = listener.as_ref().map(|listener| listener.path_normalization).unwrap_or_default();
     let http = canonicalize(parts, &received, normalization).map_err(|reason| {
         tracing::info!(listener = %peer.site().name, peer = %peer.address(), "request refused: {reason}");
         Fault::BadRequest(reason.0)
     })?;
-    authorize(&peer, http)?;
+    if let Some(listener) = listener {
+        authorize(&peer, &listener.policy, http)?;
+    }
     Ok(Admitted { peer, context: Arc::new(context) })
 }
 
@@ -114,23 +114,28 @@ fn placement(parts: &Parts) -> Result<Peer, Fault> {
     })
 }
 
-fn authorize(peer: &Peer, http: InboundHttp<'_>) -> Result<(), Refusal> {
+/// What holds at this moment; nothing without a mesh.
+fn configuration(peer: &Peer) -> Result<Option<Arc<InboundListener>>, Fault> {
     let site = peer.site();
-    let listener = match site.inbound() {
-        Inbound::Configured(listener) => listener,
-        Inbound::Outside => return Ok(()),
+    match site.inbound() {
+        Inbound::Configured(listener) => Ok(Some(listener)),
+        Inbound::Outside => Ok(None),
         Inbound::Pending => {
             tracing::warn!(listener = %site.name, "request refused: the inbound configuration was withdrawn");
-            return Err(Fault::NotConfigured.into());
+            Err(Fault::NotConfigured)
         }
-    };
+    }
+}
+
+fn authorize(peer: &Peer, policy: &Policy, http: InboundHttp<'_>) -> Result<(), Refusal> {
+    let site = peer.site();
     let facts = InboundFacts {
         principal: peer.principal(),
         source_ip: Some(peer.address().ip().to_canonical()),
         destination_port: site.port,
         http: Some(http),
     };
-    let verdict = listener.policy.decide(&facts, &mut NoTrace);
+    let verdict = policy.decide(&facts, &mut NoTrace);
     if verdict.allowed {
         return Ok(());
     }
@@ -155,5 +160,8 @@ fn tell(parts: &mut Parts, peer: &Peer) {
     let (remote, local) = (peer.address(), peer.local_address());
     parts.extensions.insert(ConnectInfo(remote));
     parts.extensions.insert(TcpConnectInfo { local_addr: Some(local), remote_addr: Some(remote) });
-    parts.extensions.insert(peer.clone());
+    // Our own server has put it there, tonic's as well; axum's make-service has not.
+    if parts.extensions.get::<Peer>().is_none() {
+        parts.extensions.insert(peer.clone());
+    }
 }
