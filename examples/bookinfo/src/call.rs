@@ -20,17 +20,27 @@ pub(crate) enum CallError {
     Request { url: String, source: http::Error },
 }
 
-/// Asks `url` on behalf of `end_user`, whose name goes along as policies and routes know it.
+/// Asks `url` on behalf of `end_user`, whose name goes along as policies and routes know it, for JSON.
 pub(crate) async fn get<T: DeserializeOwned>(
     client: &MeshClient,
     url: &str,
     end_user: Option<&str>,
 ) -> Result<T, CallError> {
-    let url = url.to_owned();
-    let mut request = Request::get(&url);
+    let body = bytes(client, url, end_user).await?;
+    serde_json::from_slice(&body).map_err(|source| CallError::Json { url: url.to_owned(), source })
+}
+
+/// The same, whatever the answer is made of.
+pub(crate) async fn bytes(
+    client: &MeshClient,
+    url: &str,
+    end_user: Option<&str>,
+) -> Result<Bytes, CallError> {
+    let mut request = Request::get(url);
     if let Some(end_user) = end_user {
         request = request.header(END_USER, end_user);
     }
+    let url = url.to_owned();
     let request = match request.body(Empty::<Bytes>::new()) {
         Ok(request) => request,
         Err(source) => return Err(CallError::Request { url, source }),
@@ -41,10 +51,10 @@ pub(crate) async fn get<T: DeserializeOwned>(
         Ok(body) => body.to_bytes(),
         Err(source) => return Err(CallError::Body { url, source }),
     };
-    if status != StatusCode::OK {
-        return Err(CallError::Status { url, status, body: String::from_utf8_lossy(&body).into_owned() });
+    match status {
+        StatusCode::OK => Ok(body),
+        _ => Err(CallError::Status { url, status, body: String::from_utf8_lossy(&body).into_owned() }),
     }
-    serde_json::from_slice(&body).map_err(|source| CallError::Json { url, source })
 }
 
 /// Carries the name of the user who is logged in from service to service.

@@ -52,9 +52,7 @@ pub(crate) async fn run(
     counts_listen: SocketAddr,
 ) -> anyhow::Result<()> {
     let counts = Arc::new(Counts::default());
-    let observer = Observer { instance: instance.clone(), counts: Arc::clone(&counts) };
-    let app = with_root(app, &instance).layer(from_fn_with_state(observer, observe));
-
+    let app = finished(app, &instance, &counts);
     let server = Server::builder(mesh).bind(listen).await.with_context(|| format!("binding {listen}"))?;
     let beside =
         TcpListener::bind(counts_listen).await.with_context(|| format!("binding {counts_listen}"))?;
@@ -72,6 +70,12 @@ pub(crate) async fn run(
         served = server.serve(app) => served.context("serving"),
         counted = counts.into_future() => counted.context("serving the counts"),
     }
+}
+
+/// The whole of a service: its own routes, its root, its signature under every answer, its count of every request.
+pub(crate) fn finished(app: Router, instance: &Instance, counts: &Arc<Counts>) -> Router {
+    let observer = Observer { instance: instance.clone(), counts: Arc::clone(counts) };
+    with_root(app, instance).layer(from_fn_with_state(observer, observe))
 }
 
 /// `GET /` says who this is, save where the service has a front page of its own.

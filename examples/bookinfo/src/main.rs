@@ -14,6 +14,8 @@ mod instance;
 mod productpage;
 mod ratings;
 mod reviews;
+#[cfg(test)]
+mod tests;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -90,16 +92,4 @@ async fn serve(
     let instance = Instance::new(name, serving.version, serving.instance);
     let app = app(&mesh, &instance);
     instance::run(&mesh, instance, app, serving.listen, serving.counts).await
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_arguments_fit_together() {
-        Arguments::command().debug_assert();
-    }
 }
