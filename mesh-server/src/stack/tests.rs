@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::routing::get;
+use futures_util::FutureExt;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use mesh_core::authz::Policy;
@@ -219,6 +220,26 @@ async fn the_service_polled_ready_takes_the_request() {
     let answer = tokio::spawn(service.call(fixture.request("/", &[])));
     handle.next_request().await.unwrap().1.send_response(Response::new(Body::from("hello")));
     assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
+}
+
+/// ARCHITECTURE.md lists them: the box of the future, the shared context, and two boxes and one growth of the map for
+/// the extensions (the map itself and `Peer` are the connection's).
+#[test]
+fn a_guarded_request_allocates_what_is_listed() {
+    let fixture = Fixture::new();
+    let bare =
+        tower::service_fn(|_: Request| std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty()))));
+    let mut guarded = MeshLayer::new(&fixture.mesh.mesh).layer(bare);
+    let count = |call: &mut dyn FnMut(Request)| {
+        let request = fixture.request("/reviews/0", &[("traceparent-like", "nothing to inherit")]);
+        allocation_counter::measure(|| call(request)).count_total
+    };
+    let without = count(&mut |request| drop(bare.clone().call(request)));
+    let with = count(&mut |request| {
+        let response = guarded.call(request).now_or_never();
+        assert_eq!(response.expect("nothing to wait for").unwrap().status(), StatusCode::OK);
+    });
+    assert_eq!(with - without, 5);
 }
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9080);
