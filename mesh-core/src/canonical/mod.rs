@@ -1,6 +1,8 @@
 //! Path and host as every matcher, policy and handler sees them: one string, made once, before the first decision.
 
 mod authority;
+#[cfg(test)]
+mod corpus_tests;
 mod path;
 mod request_authority;
 

@@ -38,3 +38,6 @@ pub struct RequestFacts<'a> {
     /// The headers.
     pub headers: &'a HeaderMap,
 }
+
+#[cfg(test)]
+mod tests;
