@@ -177,7 +177,7 @@ fn balancer(wire: &mut Cluster) -> Result<BalancerPolicy, Invalid> {
     if let Some(LoadBalancingPolicy { policies }) = take(&mut wire.load_balancing_policy) {
         let configs = policies.into_iter().filter_map(|policy| policy.typed_extension_config?.typed_config);
         let known = configs.map(|config| preferred(&config)).find_map(Result::transpose);
-        let unknown = || Invalid::new("load_balancing_policy", "names no balancer that this mesh has");
+        let unknown = || Invalid::new("", "names no balancer that this mesh has");
         return known.unwrap_or_else(|| Err(unknown())).inside("load_balancing_policy");
     }
     match older {

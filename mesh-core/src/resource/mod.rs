@@ -127,3 +127,6 @@ pub struct InvalidResource {
     /// What is wrong with it.
     pub reason: String,
 }
+
+#[cfg(test)]
+mod tests;
