@@ -9,7 +9,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use report::{ExitStatus, Format, text};
+pub use report::{ExitStatus, Format, json, text};
 pub use source::{DIRECTORY_FILES_MAX, SourceError, read_sources};
 
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ pub fn judge(sources: &[Source]) -> Reading {
 pub fn run(sources: &[Source], format: Format) -> (String, ExitStatus) {
     let reading = judge(sources);
     let output = match format {
-        Format::Json => report::json(&reading),
+        Format::Json => report::json(&reading.reports),
         Format::Text => report::text(&reading),
     };
     (output, ExitStatus::of(reading.verdict()))

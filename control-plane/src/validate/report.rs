@@ -69,8 +69,8 @@ struct JsonFinding<'a> {
 }
 
 /// One array, an object per document.
-pub(super) fn json(reading: &Reading) -> String {
-    let reports = reading.reports.iter().map(|report| JsonReport {
+pub fn json(reports: &[Report]) -> String {
+    let reports = reports.iter().map(|report| JsonReport {
         document: report.document.as_deref(),
         at: report.at(report.span),
         verdict: report.verdict(),
