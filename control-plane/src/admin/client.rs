@@ -1,16 +1,11 @@
 //! The calling side of the admin service: finds a control plane that answers, insists on its identity, shows our own.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
-use mesh_core::identity::{ExpectedPeer, IdentitySource, client_config};
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use mesh_core::identity::IdentitySource;
+use mesh_core::join::{
+    ConnectError, ControlPlaneAddress, ControlPlaneAddressError, ControlPlaneConnector, NoAddress,
+};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -25,7 +20,6 @@ use super::{Credential, CredentialError};
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long one call may take; judging thousands of documents takes some.
 pub const CALL_SECONDS_MAX: u64 = 60;
-const CONNECT_SECONDS_MAX: u64 = 5;
 
 /// A connection to the admin service.
 #[derive(Clone, Debug)]
@@ -39,20 +33,18 @@ impl Client {
     /// # Errors
     /// [`ClientError::Unreachable`] names every address and why it did not answer.
     pub async fn connect(credential: &Credential) -> Result<Self, ClientError> {
-        let tls = client_config(&IdentitySource::new(credential.identity()?), ExpectedPeer::ControlPlane);
-        let mut failures = Vec::new();
-        for address in &credential.addresses {
-            match connect(address, tls.clone()).await {
-                Ok(channel) => {
-                    let calls = AdminClient::new(channel)
-                        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                        .max_encoding_message_size(MESSAGE_BYTES_MAX);
-                    return Ok(Self { calls });
-                }
-                Err(reason) => failures.push(format!("{address}: {reason}")),
-            }
-        }
-        Err(ClientError::Unreachable(failures.join("; ")))
+        let addresses: Result<Vec<_>, _> =
+            credential.addresses.iter().map(|address| ControlPlaneAddress::parse(address)).collect();
+        let source = IdentitySource::new(credential.identity()?);
+        let connector = ControlPlaneConnector::new(addresses?, &source)?;
+        let endpoint =
+            Endpoint::from_static("http://control-plane").timeout(Duration::from_secs(CALL_SECONDS_MAX));
+        let channel =
+            endpoint.connect_with_connector(connector).await.map_err(|error| unreachable(&error))?;
+        let calls = AdminClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { calls })
     }
 
     /// Judges documents over what is stored, and stores all or none.
@@ -130,6 +122,12 @@ pub enum ClientError {
     /// The credential cannot be used.
     #[error(transparent)]
     Credential(#[from] CredentialError),
+    /// An address in the credential is none.
+    #[error("administrator's credential: {0}")]
+    Address(#[from] ControlPlaneAddressError),
+    /// The credential names no address.
+    #[error("administrator's credential: {0}")]
+    NoAddress(#[from] NoAddress),
     /// No address answers as the control plane of this mesh.
     #[error("{0}")]
     Unreachable(String),
@@ -147,32 +145,16 @@ impl From<Status> for ClientError {
     }
 }
 
-async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(format!("https://{address}")).map_err(|error| error.to_string())?;
-    let endpoint = endpoint
-        .connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX))
-        .timeout(Duration::from_secs(CALL_SECONDS_MAX));
-    let dialled = address.to_owned();
-    let connector = tower::service_fn(move |_| {
-        let (dialled, tls) = (dialled.clone(), tls.clone());
-        async move { dial(&dialled, tls).await.map(TokioIo::new) }
-    });
-    endpoint.connect_with_connector(connector).await.map_err(|error| innermost(&error))
-}
-
-async fn dial(address: &str, tls: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    // Identity is the SPIFFE ID; a name is sent only because TLS wants one.
-    let name = ServerName::try_from("control-plane").map_err(io::Error::other)?;
-    TlsConnector::from(tls).connect(name, stream).await
-}
-
-/// The cause that says something: tonic's own message is "transport error".
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+/// The connector's own words, which name every address; tonic's are "transport error".
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> ClientError {
     let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+    loop {
+        if let Some(error) = cause.downcast_ref::<ConnectError>() {
+            return ClientError::Unreachable(error.to_string());
+        }
+        match cause.source() {
+            Some(source) => cause = source,
+            None => return ClientError::Unreachable(cause.to_string()),
+        }
     }
-    cause.to_string()
 }

@@ -15,10 +15,8 @@ use crate::store::Transaction;
 pub struct Plan {
     /// What becomes of each document that is named, in their order.
     pub changes: Vec<Change>,
-    /// What there is to say about each document that was given.
+    /// What there is to say: about each document that was given, and about others where this change brings it about.
     pub reports: Vec<Report>,
-    /// What only the resulting whole shows, as far as this change has to do with it.
-    pub whole: Vec<WholeFinding>,
 }
 
 /// What becomes of one document.
@@ -50,7 +48,7 @@ pub enum Action {
 
 /// What applying `sources` over the catalog comes to. `registered` are hosts that instances serve.
 pub fn plan_apply(catalog: &Catalog, sources: &[Source], registered: &BTreeSet<String>) -> Plan {
-    let Reading { documents, reports } = DocumentSet::read(sources);
+    let Reading { documents, mut reports } = DocumentSet::read(sources);
     let mut applied: Vec<_> =
         documents.iter().filter(|document| !document.key.kind.is_workload_fact()).cloned().collect();
     applied.sort_by_key(|document| document.age.order);
@@ -60,8 +58,8 @@ pub fn plan_apply(catalog: &Catalog, sources: &[Source], registered: &BTreeSet<S
     }
     let after = catalog.documents.overlay(&configuration, catalog.revision + 1);
     let changes: Vec<Change> = applied.iter().map(|document| change(catalog, document)).collect();
-    let whole = findings(catalog, &after, &changes, registered);
-    Plan { changes, reports, whole }
+    report(&mut reports, findings(catalog, &after, &changes, registered), &after);
+    Plan { changes, reports }
 }
 
 /// What deleting `keys` from the catalog comes to.
@@ -85,16 +83,15 @@ pub fn plan_delete(
             write: None,
         });
     }
-    let whole = findings(catalog, &after, &changes, registered);
-    Ok(Plan { changes, reports: Vec::new(), whole })
+    let mut reports = Vec::new();
+    report(&mut reports, findings(catalog, &after, &changes, registered), &after);
+    Ok(Plan { changes, reports })
 }
 
 impl Plan {
     /// Whether it may be carried out.
     pub fn accepted(&self) -> bool {
-        let said = self.reports.iter().flat_map(|report| &report.findings);
-        said.chain(self.whole.iter().map(|found| &found.finding))
-            .all(|finding| finding.code.verdict().accepts())
+        self.reports.iter().all(|report| report.verdict().accepts())
     }
 
     /// Whether it would change anything.
@@ -151,4 +148,26 @@ fn findings(
     let mut findings = check_whole(after, registered);
     findings.retain(|found| touched.contains(&found.document) || !before.contains(found));
     findings
+}
+
+/// Puts findings about the whole with the documents that they are about.
+fn report(reports: &mut Vec<Report>, findings: Vec<WholeFinding>, after: &DocumentSet) {
+    for WholeFinding { document: key, finding } in findings {
+        let Some(document) = after.get(&key) else { continue };
+        let name = key.to_string();
+        // A replaced document has a report of its own, so the name alone does not tell which is meant.
+        let same = |report: &&mut Report| {
+            report.document.as_ref() == Some(&name)
+                && (&report.file, report.span) == (&document.file, document.span)
+        };
+        match reports.iter_mut().rev().find(same) {
+            Some(report) => report.findings.push(finding),
+            None => reports.push(Report {
+                document: Some(name),
+                file: document.file.clone(),
+                span: document.span,
+                findings: vec![finding],
+            }),
+        }
+    }
 }

@@ -84,7 +84,8 @@ async fn one_bad_document_keeps_all_out() {
     let (plan, outcome) =
         fixture.apply("all.yaml", &format!("{RULE}---\n{}", ROUTE.replace("v1}", "v9}"))).await;
     assert_eq!(outcome, None);
-    assert_eq!(plan.whole.len(), 1, "{:?}", plan.whole);
+    let findings: Vec<_> = plan.reports.iter().map(|report| report.findings.len()).collect();
+    assert!(!plan.accepted() && findings == [0, 1], "{:?}", plan.reports);
     assert!(fixture.catalog().await.documents().is_empty());
     let (plan, outcome) =
         fixture.apply("all.yaml", &format!("{RULE}---\n{}", ROUTE.replace("hosts", "host"))).await;
@@ -115,7 +116,7 @@ async fn a_deletion_is_judged_by_what_it_leaves() {
     let delete = |keys: &[DocumentKey]| plan_delete(&catalog, keys, &BTreeSet::new());
     let dangling = delete(&[key(Kind::DestinationRule)]).unwrap();
     assert!(!dangling.accepted());
-    assert_eq!(dangling.whole[0].document, key(Kind::VirtualService));
+    assert_eq!(dangling.reports[0].document.as_deref(), Some("VirtualService/default/reviews"));
     assert_eq!(delete(&[key(Kind::Service)]).unwrap_err(), key(Kind::Service));
     let both = delete(&[key(Kind::DestinationRule), key(Kind::VirtualService)]).unwrap();
     assert!(both.accepted());

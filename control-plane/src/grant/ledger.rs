@@ -183,6 +183,15 @@ impl Ledger {
         entry.as_ref().map(decode).transpose()
     }
 
+    /// The grants of all certificates, by serial number.
+    ///
+    /// # Errors
+    /// When the store fails or a record cannot be read.
+    pub async fn records(&self) -> Result<Vec<GrantRecord>, LedgerError> {
+        let listing = self.store.range(Keys::prefix(GRANTS), None).await?;
+        listing.entries.iter().map(decode).collect()
+    }
+
     /// Every service that a token or a certificate names, with the namespace of its grant.
     ///
     /// # Errors
@@ -193,9 +202,7 @@ impl Ledger {
             services.extend(grant.services.iter().map(|service| (grant.namespace.clone(), service.clone())));
         };
         self.tokens().await?.iter().for_each(|token| add(token.grant()));
-        for entry in self.store.range(Keys::prefix(GRANTS), None).await?.entries {
-            add(decode::<GrantRecord>(&entry)?.grant());
-        }
+        self.records().await?.iter().for_each(|record| add(record.grant()));
         Ok(services)
     }
 
@@ -204,14 +211,12 @@ impl Ledger {
     /// # Errors
     /// When the store fails or a record cannot be read.
     pub async fn sweep(&self, now: SystemTime) -> Result<usize, LedgerError> {
-        let mut ended = Vec::new();
-        for entry in self.store.range(Keys::prefix(GRANTS), None).await?.entries {
-            if decode::<GrantRecord>(&entry)?.not_after() <= now {
-                ended.push(entry.key);
-            }
-        }
+        let mut ended = self.records().await?;
+        ended.retain(|record| record.not_after() <= now);
         for keys in ended.chunks(SWEPT_MAX) {
-            let transaction = keys.iter().fold(Transaction::new(), Transaction::delete);
+            let delete =
+                |all: Transaction, record: &GrantRecord| all.delete(format!("{GRANTS}{}", record.serial()));
+            let transaction = keys.iter().fold(Transaction::new(), delete);
             self.store.commit(transaction).await?;
         }
         Ok(ended.len())

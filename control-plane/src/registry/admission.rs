@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use mesh_core::proto::registry::{RegisterRequest, ServingPort};
 
 use super::instance::{Binding, Instance, InstanceKey};
+use super::workload::workload_name;
 use crate::grant::{Grant, GrantedService};
 
 /// Ports of one instance.
@@ -74,7 +75,7 @@ pub fn admit(
     request: &RegisterRequest,
     peer: IpAddr,
 ) -> Result<(InstanceKey, Instance), Refusal> {
-    let key = key(grant, &request.instance_id)?;
+    let key = instance_key(grant, &request.instance_id)?;
     if request.ports.len() > PORTS_MAX {
         return Err(Refusal::TooManyPorts(request.ports.len()));
     }
@@ -89,7 +90,7 @@ pub fn admit(
     }
     let printable = request.library_version.chars().filter(|letter| letter.is_ascii_graphic());
     let instance = Instance {
-        workload: workload(grant),
+        workload: workload_name(grant),
         labels: grant.labels.clone(),
         locality: grant.locality.clone(),
         bindings,
@@ -100,7 +101,10 @@ pub fn admit(
 }
 
 /// The key under which a caller with this grant may speak of an instance.
-pub(super) fn key(grant: &Grant, instance_id: &str) -> Result<InstanceKey, Refusal> {
+///
+/// # Errors
+/// When the name cannot be part of a key.
+pub fn instance_key(grant: &Grant, instance_id: &str) -> Result<InstanceKey, Refusal> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     if instance_id.is_empty() || instance_id.len() > INSTANCE_ID_CHARS_MAX || !instance_id.bytes().all(legal)
     {
@@ -191,18 +195,6 @@ fn advertised(text: &str, peer: IpAddr) -> Result<IpAddr, Refusal> {
     }
     // A wildcard bind: the address by which the control plane sees it is the best known.
     Ok(if ip.is_unspecified() { peer } else { ip })
-}
-
-/// `reviews-v2` for a grant of `reviews` with the label `version=v2`, as its Deployment would be called.
-fn workload(grant: &Grant) -> String {
-    let first_label = |host: &str| host.split('.').next().unwrap_or_default().to_owned();
-    let app = grant.labels.get("app").cloned();
-    let service = || grant.services.first().map(|service| first_label(&service.host));
-    let name = app.or_else(service).unwrap_or_else(|| grant.service_account.clone());
-    match grant.labels.get("version") {
-        Some(version) => format!("{name}-{version}"),
-        None => name,
-    }
 }
 
 #[cfg(test)]

@@ -10,14 +10,16 @@
 //!
 //! # Layout
 //! `instance` values and their stored form · `admission` request and grant to instance · `lease` the state machine ·
-//! `registrar` the task around it.
+//! `registrar` the task around it · `workload` an instance as the model sees it.
 
-pub use admission::{Refusal, admit};
+pub use admission::{Refusal, admit, instance_key};
 pub use instance::{Binding, Instance, InstanceKey};
 pub use lease::{Leases, TooMany};
 pub use registrar::{Instances, RegisterError, Registrar, RegistrarError};
+pub use workload::workload_name;
 
 mod admission;
 mod instance;
 mod lease;
 mod registrar;
+mod workload;
