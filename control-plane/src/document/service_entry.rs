@@ -32,8 +32,6 @@ pub struct ServiceEntry {
     pub workload_selector: Option<BTreeMap<String, String>>,
     /// Who sees it; empty is the mesh's default.
     pub export_to: Vec<String>,
-    /// Names that the peer's certificate may bear.
-    pub subject_alt_names: Vec<String>,
 }
 
 /// One port of a ServiceEntry.
@@ -89,8 +87,8 @@ pub(super) fn decode(value: Value<'_, '_>) -> ServiceEntry {
             endpoints: fields.list("endpoints", workload_entry::decode),
             workload_selector: fields.optional("workloadSelector", workload_selector),
             export_to: fields.or_default("exportTo", name::export_to),
-            subject_alt_names: fields.list("subjectAltNames", some_text),
         };
+        fields.unsupported("subjectAltNames", |value| value.items(some_text));
         let subnets = addresses(fields);
         whole(fields, &entry, subnets);
         entry
@@ -132,15 +130,6 @@ fn protocol(value: Value<'_, '_>) -> String {
 }
 
 fn resolution(value: Value<'_, '_>) -> Resolution {
-    if value.written() == Some("DYNAMIC_DNS") {
-        let message = "DYNAMIC_DNS is not honoured by this mesh yet";
-        value.reader.note(
-            Code::UnsupportedField,
-            value.span,
-            message,
-            "use DNS with hosts that have no wildcard",
-        );
-    }
     choice(&[
         ("NONE", 0, Resolution::None),
         ("STATIC", 1, Resolution::Static),
@@ -191,6 +180,32 @@ fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
     if fields.has("workloadSelector") && !entry.endpoints.is_empty() {
         fields.note(Code::Conflict, "endpoints", "excludes `workloadSelector`", "keep one of the two");
     }
+    resolution_agrees(fields, entry, subnets);
+    let shared =
+        |port: &EntryPort| matches!(port.protocol.as_str(), "" | "TCP" | "UDP" | "MONGO" | "REDIS" | "MYSQL");
+    if entry.resolution != Resolution::None && entry.hosts.len() > 1 && entry.ports.iter().any(shared) {
+        let message = "several hosts share a port on which nothing tells them apart";
+        fields.note(
+            Code::Conflict,
+            "hosts",
+            message,
+            "write one entry for each host, or say `protocol: HTTP` or TLS",
+        );
+    }
+    if entry.workload_selector.is_some() && entry.resolution != Resolution::Static {
+        fields.note(
+            Code::Suspicious,
+            "workloadSelector",
+            "acts with `resolution: STATIC` only",
+            "set `resolution: STATIC`",
+        );
+    }
+    check_endpoints(fields, entry);
+}
+
+/// What each way of finding endpoints excludes, and which of them this mesh does not have yet: without DNS an entry that
+/// names no endpoint would have none, and its host would be lost where before it could be called.
+fn resolution_agrees(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
     let wildcard = entry.hosts.iter().any(|host| host.value.starts_with('*'));
     match entry.resolution {
         Resolution::None if !entry.endpoints.is_empty() => {
@@ -229,26 +244,18 @@ fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
         }
         _ => {}
     }
-    let shared =
-        |port: &EntryPort| matches!(port.protocol.as_str(), "" | "TCP" | "UDP" | "MONGO" | "REDIS" | "MYSQL");
-    if entry.resolution != Resolution::None && entry.hosts.len() > 1 && entry.ports.iter().any(shared) {
-        let message = "several hosts share a port on which nothing tells them apart";
+    if entry.resolution != Resolution::Static
+        && entry.endpoints.is_empty()
+        && entry.workload_selector.is_none()
+    {
+        let message = "endpoints that DNS alone knows are not honoured by this mesh yet";
         fields.note(
-            Code::Conflict,
-            "hosts",
+            Code::UnsupportedField,
+            "resolution",
             message,
-            "write one entry for each host, or say `protocol: HTTP` or TLS",
+            "write `resolution: STATIC` and the endpoints",
         );
     }
-    if entry.workload_selector.is_some() && entry.resolution != Resolution::Static {
-        fields.note(
-            Code::Suspicious,
-            "workloadSelector",
-            "acts with `resolution: STATIC` only",
-            "set `resolution: STATIC`",
-        );
-    }
-    check_endpoints(fields, entry);
 }
 
 fn check_endpoints(fields: &mut Fields<'_, '_>, entry: &ServiceEntry) {

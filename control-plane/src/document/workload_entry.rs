@@ -78,10 +78,16 @@ fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {
                 "use an IP address",
             );
         }
-    } else if entry.address.parse::<std::net::IpAddr>().is_err()
-        && let Err(reason) = name::domain(&entry.address)
-    {
-        fields.note(Code::InvalidValue, "address", reason, "write an IP address or a DNS name");
+    } else if entry.address.parse::<std::net::IpAddr>().is_err() {
+        match name::domain(&entry.address) {
+            Err(reason) => {
+                fields.note(Code::InvalidValue, "address", reason, "write an IP address or a DNS name")
+            }
+            Ok(()) => {
+                let message = "addresses that DNS must be asked for are not honoured by this mesh yet";
+                fields.note(Code::UnsupportedField, "address", message, "write the IP address");
+            }
+        }
     }
 }
 

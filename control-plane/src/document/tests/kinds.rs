@@ -43,32 +43,42 @@ fn destination_rules() {
 fn service_entries() {
     let row =
         |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "ServiceEntry", spec), wanted);
-    row("{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}", &[]);
+    let dns = (Code::UnsupportedField, "resolution");
+    row("{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}", &[dns]);
+    row("{hosts: [a.com]}", &[(Code::UnsupportedField, "resolution")]);
+    row("{hosts: [a.com], resolution: DNS, endpoints: [{address: 10.0.0.1}]}", &[]);
+    row(
+        "{hosts: [a.com], resolution: DNS, endpoints: [{address: b.com}]}",
+        &[(Code::UnsupportedField, "endpoints[0].address")],
+    );
     row(
         "{hosts: [a.com], location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: a}}}",
         &[],
     );
     row("{hosts: [a.com], resolution: STATIC, endpoints: [{address: 10.0.0.1, weight: 2}]}", &[]);
-    row("{hosts: [a.com], addresses: [1.2.3.4]}", &[(Code::NoEffect, "addresses")]);
-    row("{}", &[(Code::MissingField, "hosts")]);
-    row("{hosts: []}", &[(Code::MissingField, "hosts")]);
-    row("{hosts: ['*']}", &[(Code::InvalidValue, "hosts")]);
+    row("{hosts: [a.com], resolution: STATIC, addresses: [1.2.3.4]}", &[(Code::NoEffect, "addresses")]);
+    row("{resolution: STATIC}", &[(Code::MissingField, "hosts")]);
+    row("{hosts: [], resolution: STATIC}", &[(Code::MissingField, "hosts")]);
+    row("{hosts: ['*'], resolution: STATIC}", &[(Code::InvalidValue, "hosts")]);
     row("{hosts: [a.com], endpoints: [{address: 10.0.0.1}]}", &[(Code::Conflict, "endpoints")]);
     row(
         "{hosts: [a.com], resolution: STATIC, endpoints: [{address: b.com}]}",
-        &[(Code::InvalidValue, "endpoints[0]")],
+        &[(Code::InvalidValue, "endpoints[0]"), (Code::UnsupportedField, "endpoints[0].address")],
     );
-    row("{hosts: ['*.a.com'], resolution: DNS}", &[(Code::Conflict, "hosts")]);
     row(
-        "{hosts: [a.com], ports: [{number: 1, name: a}, {number: 1, name: b}]}",
+        "{hosts: ['*.a.com'], workloadSelector: {labels: {a: b}}, resolution: DNS}",
+        &[(Code::Conflict, "hosts"), (Code::Suspicious, "workloadSelector")],
+    );
+    row(
+        "{hosts: [a.com], resolution: STATIC, ports: [{number: 1, name: a}, {number: 1, name: b}]}",
         &[(Code::Duplicate, "ports[1]")],
     );
     row(
-        "{hosts: [a.com], ports: [{number: 1, name: a, protocol: SMTP}]}",
+        "{hosts: [a.com], resolution: STATIC, ports: [{number: 1, name: a, protocol: SMTP}]}",
         &[(Code::InvalidValue, "ports[0].protocol")],
     );
     row(
-        "{hosts: [a.com, b.com], ports: [{number: 1, name: a, protocol: TCP}], resolution: DNS}",
+        "{hosts: [a.com, b.com], ports: [{number: 1, name: a, protocol: TCP}], resolution: STATIC}",
         &[(Code::Conflict, "hosts")],
     );
 }
@@ -78,7 +88,7 @@ fn workload_entries() {
     let row =
         |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "WorkloadEntry", spec), wanted);
     row("{address: 10.0.0.1, ports: {http: 8080}, labels: {app: a}, serviceAccount: a, locality: r/z}", &[]);
-    row("{address: a.example.com}", &[]);
+    row("{address: a.example.com}", &[(Code::UnsupportedField, "address")]);
     row("{}", &[(Code::MissingField, "address")]);
     row("{address: 'a b'}", &[(Code::InvalidValue, "address")]);
     row("{address: 'unix:///a/b', ports: {http: 1}}", &[(Code::Conflict, "ports")]);
