@@ -181,7 +181,7 @@ mod tests {
         demand.want_inbound(&name);
         demand.want_inbound(&name);
         demand.unwant_inbound(&name);
-        assert_eq!(demand.inbound(), [name.clone()]);
+        assert_eq!(demand.inbound(), std::slice::from_ref(&name));
         demand.unwant_inbound(&name);
         assert!(demand.inbound().is_empty());
     }

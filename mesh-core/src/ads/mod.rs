@@ -13,3 +13,6 @@ pub(crate) use demand::Demand;
 pub(crate) use saved_config::SavedConfig;
 pub(crate) use stream::ConfigStream;
 pub(crate) use view::{LinkState, View};
+
+#[cfg(test)]
+pub(crate) mod tests;

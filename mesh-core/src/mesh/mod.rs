@@ -183,3 +183,6 @@ impl Mesh {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,10 @@ impl Registrar {
     pub(super) async fn run(&mut self, channel: Channel) {
         let mut known = false;
         let mut backoff = Backoff::default();
+        let mut changes = self.table.changes();
         loop {
             self.connected().await;
+            changes.mark_unchanged();
             let channel = channel.clone();
             let registered = self.table.registered();
             let outcome = match (registered.ports.is_empty(), known) {
@@ -50,7 +52,7 @@ impl Registrar {
                     self.failed(&registered, &status, wait)
                 }
             };
-            self.wait(again).await;
+            self.wait(again, &mut changes).await;
         }
     }
 
@@ -63,10 +65,10 @@ impl Registrar {
     }
 
     /// Waits until it is time, something is to be told, or the connection is another one.
-    async fn wait(&mut self, again: Duration) {
+    async fn wait(&mut self, again: Duration, changes: &mut watch::Receiver<()>) {
         tokio::select! {
             () = sleep_until(Instant::now() + again) => {}
-            () = self.table.changed() => {}
+            _ = changes.changed() => {}
             _ = self.links.changed() => {}
         }
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::proto::registry;
 
@@ -101,7 +101,7 @@ impl Drop for Registration {
 pub(super) struct RegistrationTable {
     ports: Mutex<Ports>,
     state: watch::Sender<RegistrationState>,
-    changed: Notify,
+    changed: watch::Sender<()>,
     kept: Kept,
 }
 
@@ -137,7 +137,7 @@ pub(super) struct Registered {
 impl RegistrationTable {
     pub(super) fn new(kept: Kept) -> Self {
         let state = watch::Sender::new(RegistrationState::Registered);
-        Self { ports: Mutex::default(), state, changed: Notify::new(), kept }
+        Self { ports: Mutex::default(), state, changed: watch::Sender::new(()), kept }
     }
 
     pub(super) fn add(self: &Arc<Self>, port: ServingPort) -> Registration {
@@ -165,9 +165,9 @@ impl RegistrationTable {
         }
     }
 
-    /// Waits until a port comes, goes or drains; a change before the call counts.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Wakes when a port comes, goes or drains.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Ports) -> T) -> T {
@@ -175,7 +175,7 @@ impl RegistrationTable {
         if self.kept == Kept::ByRegistrar {
             self.state.send_replace(RegistrationState::Pending);
         }
-        self.changed.notify_one();
+        self.changed.send_replace(());
         result
     }
 
