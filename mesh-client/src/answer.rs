@@ -2,27 +2,21 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use mesh_core::status::{grpc_status_of, reply};
 
 use crate::body::{Protocol, ResponseBody};
-use crate::error::{ClientError, grpc_status_of};
+use crate::error::ClientError;
 
 /// The response that stands for an error, with the error in its extensions.
 pub(crate) fn refuse(error: ClientError, protocol: Protocol) -> Response<ResponseBody> {
-    let text = error.to_string();
-    let mut response = match protocol {
-        Protocol::Http => plain(error.status(), text.into()),
-        Protocol::Grpc => trailers_only(error.grpc_status(), &text),
-    };
+    let mut response = local(error.status(), error.grpc_status(), error.to_string().into(), protocol);
     response.extensions_mut().insert(error);
     response
 }
 
 /// A rule's own response.
 pub(crate) fn direct(status: StatusCode, body: Bytes, protocol: Protocol) -> Response<ResponseBody> {
-    match protocol {
-        Protocol::Http => plain(status, body),
-        Protocol::Grpc => trailers_only(grpc_status_of(status), &String::from_utf8_lossy(&body)),
-    }
+    local(status, grpc_status_of(status), body, protocol)
 }
 
 /// A rule's redirection.
@@ -35,36 +29,8 @@ pub(crate) fn redirect(status: StatusCode, location: &str) -> Response<ResponseB
     response
 }
 
-fn plain(status: StatusCode, body: Bytes) -> Response<ResponseBody> {
-    let length = HeaderValue::from(body.len());
-    let mut response = Response::new(ResponseBody::local(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_LENGTH, length);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
-}
-
-/// gRPC's shape of a failure without a message: everything in one block of headers.
-fn trailers_only(grpc_status: u16, message: &str) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::local(Bytes::new()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", HeaderValue::from(grpc_status));
-    headers.insert("grpc-message", grpc_message(message));
-    response
-}
-
-/// Percent-encoded as gRPC wants it: all but printable ASCII, and `%` itself.
-fn grpc_message(message: &str) -> HeaderValue {
-    let mut encoded = String::with_capacity(message.len());
-    for byte in message.bytes() {
-        match byte {
-            b'%' => encoded.push_str("%25"),
-            b' '..=b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    HeaderValue::try_from(encoded).expect("printable ASCII is a header value")
+fn local(status: StatusCode, grpc_status: u8, text: Bytes, protocol: Protocol) -> Response<ResponseBody> {
+    reply(status, grpc_status, text, protocol == Protocol::Grpc).map(ResponseBody::local)
 }
 
 #[cfg(test)]

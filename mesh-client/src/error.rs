@@ -1,4 +1,4 @@
-//! Why a request got no answer from its destination: one small enum, and the one mapping of it to HTTP and gRPC.
+//! Why a request got no answer from its destination: one small enum, whose statuses are those of `mesh_core::status`.
 //!
 //! As with a sidecar, such a failure reaches the caller as a *response* (503, 504, 404 …; gRPC: trailers-only), so that code
 //! which works behind Envoy works here. The error itself stands in the response's extensions for whoever wants the cause.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use mesh_core::canonical::{NotAHost, NotCanonical};
 use mesh_core::mesh::ResolveError;
+use mesh_core::status::{Fault, ResponseFlag};
 
 use crate::connection::ConnectError;
 
@@ -114,50 +115,6 @@ pub enum Side {
     Peer,
 }
 
-/// What happened, in Envoy's words for access logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ResponseFlag {
-    /// No route.
-    NR,
-    /// No cluster.
-    NC,
-    /// No healthy upstream.
-    UH,
-    /// Upstream connection failure.
-    UF,
-    /// Upstream overflow.
-    UO,
-    /// Upstream remote reset.
-    UR,
-    /// Upstream connection termination.
-    UC,
-    /// Upstream request timeout.
-    UT,
-    /// Downstream connection termination: the caller's part failed.
-    DC,
-}
-
-impl ResponseFlag {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 9] =
-        [Self::NR, Self::NC, Self::UH, Self::UF, Self::UO, Self::UR, Self::UC, Self::UT, Self::DC];
-
-    /// As access logs write it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NR => "NR",
-            Self::NC => "NC",
-            Self::UH => "UH",
-            Self::UF => "UF",
-            Self::UO => "UO",
-            Self::UR => "UR",
-            Self::UC => "UC",
-            Self::UT => "UT",
-            Self::DC => "DC",
-        }
-    }
-}
-
 impl ClientError {
     /// Who has to do something about it.
     pub fn side(&self) -> Side {
@@ -180,64 +137,41 @@ impl ClientError {
         }
     }
 
+    /// What kind of fault it is, from which status and flag follow.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Host(_) => Fault::BadRequest("the request names no host"),
+            Self::Path(NotCanonical(reason)) => Fault::BadRequest(reason),
+            Self::Unsendable(_) => Fault::BadRequest("the request cannot be sent"),
+            Self::RequestBody(_) => Fault::RequestBody,
+            Self::Resolve(_) => Fault::Unresolved,
+            Self::OutsideRefused { .. } | Self::Https { .. } => Fault::DeniedOutbound,
+            Self::NoRoute { .. } => Fault::NoRoute,
+            Self::NoCluster { status, .. } => Fault::NoCluster(*status),
+            Self::NoHealthyEndpoint { .. } => Fault::NoHealthyEndpoint,
+            Self::Connect(_) => Fault::UpstreamConnect,
+            Self::Overflow { .. } => Fault::Overflow,
+            Self::Refused { .. } | Self::Broken { reset: true, .. } => Fault::UpstreamReset,
+            Self::Broken { reset: false, .. } => Fault::UpstreamTermination,
+            Self::Deadline => Fault::Timeout,
+        }
+    }
+
     /// The flag for logs and metrics; `None` where Envoy has none.
     pub fn flag(&self) -> Option<ResponseFlag> {
-        match self {
-            Self::Host(_) | Self::Path(_) | Self::Unsendable(_) | Self::Https { .. } => None,
-            Self::RequestBody(_) => Some(ResponseFlag::DC),
-            Self::NoRoute { .. } => Some(ResponseFlag::NR),
-            Self::Resolve(_) | Self::OutsideRefused { .. } | Self::NoCluster { .. } => Some(ResponseFlag::NC),
-            Self::NoHealthyEndpoint { .. } => Some(ResponseFlag::UH),
-            Self::Connect(_) => Some(ResponseFlag::UF),
-            Self::Overflow { .. } => Some(ResponseFlag::UO),
-            Self::Refused { .. } | Self::Broken { reset: true, .. } => Some(ResponseFlag::UR),
-            Self::Broken { reset: false, .. } => Some(ResponseFlag::UC),
-            Self::Deadline => Some(ResponseFlag::UT),
-        }
+        self.fault().flag()
     }
 
     /// The HTTP status of the response made of it.
     pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Host(_) | Self::Path(_) | Self::Unsendable(_) | Self::RequestBody(_) => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::NoRoute { .. } => StatusCode::NOT_FOUND,
-            Self::OutsideRefused { .. } | Self::Https { .. } => StatusCode::BAD_GATEWAY,
-            Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoCluster { status, .. } => *status,
-            Self::Resolve(_)
-            | Self::NoHealthyEndpoint { .. }
-            | Self::Connect(_)
-            | Self::Overflow { .. }
-            | Self::Refused { .. }
-            | Self::Broken { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.fault().status()
     }
 
-    /// The gRPC status of the response made of it: a deadline is one to gRPC too, the rest follows from the HTTP status.
-    pub fn grpc_status(&self) -> u16 {
-        match self {
-            Self::Deadline => GRPC_DEADLINE_EXCEEDED,
-            _ => grpc_status_of(self.status()),
-        }
+    /// The gRPC status of the response made of it.
+    pub fn grpc_status(&self) -> u8 {
+        self.fault().grpc_status()
     }
 }
-
-/// The gRPC status that stands for an HTTP status (gRPC's `http-grpc-status-mapping.md`).
-pub(crate) fn grpc_status_of(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        200 => 0,
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    }
-}
-
-pub(crate) const GRPC_DEADLINE_EXCEEDED: u16 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -254,7 +188,7 @@ mod tests {
             assert_eq!(error.grpc_status(), grpc_status, "{error}");
         };
         check(ClientError::NoRoute { host: host.clone() }, Side::Mesh, Some("NR"), 404, 12);
-        check(ClientError::OutsideRefused { host }, Side::Mesh, Some("NC"), 502, 14);
+        check(ClientError::OutsideRefused { host }, Side::Mesh, None, 502, 14);
         check(ClientError::Deadline, Side::Peer, Some("UT"), 504, 4);
         check(
             ClientError::Overflow { endpoint: endpoint.clone(), waiting_max: 1 },

@@ -46,4 +46,5 @@ pub use body::{BodyError, ResponseBody};
 pub use channel::MeshChannel;
 pub use client::{MeshClient, ResponseFuture};
 pub use connection::{ConnectError, ConnectErrorKind};
-pub use error::{ClientError, ResponseFlag, Side};
+pub use error::{ClientError, Side};
+pub use mesh_core::status::ResponseFlag;

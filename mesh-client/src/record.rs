@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use crate::error::ResponseFlag;
+use mesh_core::status::ResponseFlag;
 
 /// All clusters' counters.
 #[derive(Debug, Default)]

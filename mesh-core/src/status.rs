@@ -2,15 +2,18 @@
 //! that metrics and logs show.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 /// Why the mesh answers by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// The request cannot be made canonical.
+    /// The request cannot be made canonical, or cannot be carried.
     #[error("bad request: {0}")]
     BadRequest(&'static str),
+    /// The caller's body failed before it was read to its end.
+    #[error("the request's body failed")]
+    RequestBody,
     /// The inbound policy refuses.
     #[error("RBAC: access denied")]
     Denied,
@@ -35,26 +38,62 @@ pub enum Fault {
     /// No endpoint takes requests.
     #[error("no healthy upstream")]
     NoHealthyEndpoint,
-    /// No connection to an endpoint could be made, or it ended before an answer.
-    #[error("upstream connect error or disconnect/reset before headers")]
+    /// Too many requests wait for an endpoint.
+    #[error("upstream overflow")]
+    Overflow,
+    /// No connection to an endpoint could be made.
+    #[error("upstream connect error")]
     UpstreamConnect,
+    /// The endpoint ended the request before it answered.
+    #[error("upstream reset before headers")]
+    UpstreamReset,
+    /// The connection to the endpoint ended before an answer.
+    #[error("upstream disconnect before headers")]
+    UpstreamTermination,
     /// The time for the request is over.
     #[error("upstream request timeout")]
     Timeout,
+}
+
+/// What happened, in Envoy's words for access logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResponseFlag {
+    /// No route.
+    NR,
+    /// No cluster.
+    NC,
+    /// No healthy upstream.
+    UH,
+    /// Upstream connection failure.
+    UF,
+    /// Upstream overflow.
+    UO,
+    /// Upstream remote reset.
+    UR,
+    /// Upstream connection termination.
+    UC,
+    /// Upstream request timeout.
+    UT,
+    /// Downstream connection termination: the caller's part failed.
+    DC,
 }
 
 impl Fault {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoCluster(status) => *status,
             Self::DeniedOutbound => StatusCode::BAD_GATEWAY,
-            Self::NotConfigured | Self::Unresolved | Self::NoHealthyEndpoint | Self::UpstreamConnect => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NotConfigured
+            | Self::Unresolved
+            | Self::NoHealthyEndpoint
+            | Self::Overflow
+            | Self::UpstreamConnect
+            | Self::UpstreamReset
+            | Self::UpstreamTermination => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -64,37 +103,82 @@ impl Fault {
     /// service is `INTERNAL`.
     pub fn grpc_status(&self) -> u8 {
         match (self, self.status()) {
-            (Self::Timeout, _) => 4,
-            (Self::Internal, _) => 13,
+            (Self::Timeout, _) => GRPC_DEADLINE_EXCEEDED,
+            (Self::Internal, _) => GRPC_INTERNAL,
             (_, status) => grpc_status_of(status),
         }
     }
 
-    /// Envoy's response flags, `-` where it has none.
-    pub fn response_flags(&self) -> &'static str {
+    /// Envoy's response flag, where it has one.
+    pub fn flag(&self) -> Option<ResponseFlag> {
         match self {
-            Self::NoRoute => "NR",
-            Self::NoCluster(_) | Self::Unresolved => "NC",
-            Self::NoHealthyEndpoint => "UH",
-            Self::UpstreamConnect => "UF",
-            Self::Timeout => "UT",
+            Self::NoRoute => Some(ResponseFlag::NR),
+            Self::NoCluster(_) | Self::Unresolved => Some(ResponseFlag::NC),
+            Self::NoHealthyEndpoint => Some(ResponseFlag::UH),
+            Self::Overflow => Some(ResponseFlag::UO),
+            Self::UpstreamConnect => Some(ResponseFlag::UF),
+            Self::UpstreamReset => Some(ResponseFlag::UR),
+            Self::UpstreamTermination => Some(ResponseFlag::UC),
+            Self::Timeout => Some(ResponseFlag::UT),
+            Self::RequestBody => Some(ResponseFlag::DC),
             Self::BadRequest(_)
             | Self::Denied
             | Self::NotConfigured
             | Self::Internal
-            | Self::DeniedOutbound => "-",
+            | Self::DeniedOutbound => None,
+        }
+    }
+
+    /// The flag as access logs write it; `-` for none.
+    pub fn response_flags(&self) -> &'static str {
+        self.flag().map_or("-", ResponseFlag::as_str)
+    }
+}
+
+impl ResponseFlag {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 9] =
+        [Self::NR, Self::NC, Self::UH, Self::UF, Self::UO, Self::UR, Self::UC, Self::UT, Self::DC];
+
+    /// As access logs write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NR => "NR",
+            Self::NC => "NC",
+            Self::UH => "UH",
+            Self::UF => "UF",
+            Self::UO => "UO",
+            Self::UR => "UR",
+            Self::UC => "UC",
+            Self::UT => "UT",
+            Self::DC => "DC",
         }
     }
 }
 
-/// The answer for a fault. A gRPC caller gets a response without body whose headers are the trailers; the fault itself goes
-/// along as an extension, for metrics.
+/// The answer for a fault, in its own words; the fault itself goes along as an extension, for metrics.
 pub fn answer(fault: &Fault, is_grpc: bool) -> Response<Bytes> {
-    let mut response = match is_grpc {
-        true => grpc_answer(fault.grpc_status(), &fault.to_string()),
-        false => http_answer(fault.status(), fault.to_string().into()),
-    };
+    let mut response = reply(fault.status(), fault.grpc_status(), fault.to_string().into(), is_grpc);
     response.extensions_mut().insert(*fault);
+    response
+}
+
+/// An answer that the mesh words itself. A gRPC caller gets a response without body whose headers are the trailers, with
+/// the text as its message.
+pub fn reply(status: StatusCode, grpc_status: u8, text: Bytes, is_grpc: bool) -> Response<Bytes> {
+    if is_grpc {
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_status)));
+        headers.insert(GRPC_MESSAGE, grpc_message(&text));
+        return response;
+    }
+    let length = HeaderValue::from(text.len());
+    let mut response = Response::new(text);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 
@@ -105,7 +189,7 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(rest.first(), None | Some(b'+' | b';'))
 }
 
-/// gRPC's own table of what an HTTP status means.
+/// The gRPC status that stands for an HTTP status (gRPC's `http-grpc-status-mapping.md`).
 pub fn grpc_status_of(status: StatusCode) -> u8 {
     match status.as_u16() {
         200 => 0,
@@ -118,27 +202,23 @@ pub fn grpc_status_of(status: StatusCode) -> u8 {
     }
 }
 
-fn http_answer(status: StatusCode, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
-}
-
-fn grpc_answer(status: u8, message: &str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status)));
-    // Messages are our own words, which need none of gRPC's escaping; one that did would be left out.
-    if let Ok(message) = HeaderValue::from_str(message) {
-        headers.insert(GRPC_MESSAGE, message);
+/// Percent-encoded as gRPC wants it: all but printable ASCII, and `%` itself.
+fn grpc_message(text: &[u8]) -> HeaderValue {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text {
+        match byte {
+            b'%' => encoded.push_str("%25"),
+            b' '..=b'~' => encoded.push(char::from(*byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
     }
-    response
+    HeaderValue::try_from(encoded).expect("printable ASCII is a header value")
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_DEADLINE_EXCEEDED: u8 = 4;
+const GRPC_INTERNAL: u8 = 13;
 
 #[cfg(test)]
 mod tests {
@@ -173,11 +253,22 @@ mod tests {
         check(Fault::NoHealthyEndpoint, 503, "14", "UH");
         check(Fault::UpstreamConnect, 503, "14", "UF");
         check(Fault::Timeout, 504, "4", "UT");
+        check(Fault::Overflow, 503, "14", "UO");
+        check(Fault::UpstreamReset, 503, "14", "UR");
+        check(Fault::UpstreamTermination, 503, "14", "UC");
+        check(Fault::RequestBody, 400, "13", "DC");
     }
 
     #[test]
     fn a_denial_has_the_body_that_istio_users_know() {
         assert_eq!(answer(&Fault::Denied, false).body(), "RBAC: access denied");
+    }
+
+    #[test]
+    fn a_message_is_encoded_for_grpc() {
+        let text = Bytes::from_static("100 % full – later".as_bytes());
+        let response = reply(StatusCode::SERVICE_UNAVAILABLE, 14, text, true);
+        assert_eq!(response.headers()["grpc-message"], "100 %25 full %E2%80%93 later");
     }
 
     #[test]

@@ -13,10 +13,10 @@ use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use mesh_core::balance::InFlight;
+use mesh_core::status::Fault;
 
 use crate::connection::{Http1Stream, Http2Stream, Pump};
 use crate::deadline::Timer;
-use crate::error::GRPC_DEADLINE_EXCEEDED;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ impl ResponseBody {
             Protocol::Http => Some(Err(BodyError::Deadline)),
             Protocol::Grpc => {
                 let mut trailers = HeaderMap::with_capacity(2);
-                trailers.insert("grpc-status", HeaderValue::from(GRPC_DEADLINE_EXCEEDED));
+                trailers.insert("grpc-status", HeaderValue::from(u16::from(Fault::Timeout.grpc_status())));
                 trailers.insert("grpc-message", HeaderValue::from_static("upstream request timeout"));
                 Some(Ok(Frame::trailers(trailers)))
             }

@@ -7,7 +7,7 @@ use http_body_util::{Full, StreamBody};
 
 use super::peer::{Manner, Peer};
 use super::*;
-use crate::error::ResponseFlag;
+use mesh_core::status::ResponseFlag;
 
 fn counts(outbound: &Outbound, flag: ResponseFlag) -> [u64; 3] {
     outbound.state.records.of(&CLUSTER.into()).counts(flag)
