@@ -3,5 +3,6 @@
 mod delta;
 mod economy;
 mod limits;
+mod member;
 mod rig;
 mod state_of_the_world;
