@@ -34,3 +34,41 @@ impl RequestContext {
         CURRENT.scope(self, future).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer() -> Option<String> {
+        RequestContext::current().and_then(|context| context.peer.as_deref().map(str::to_owned))
+    }
+
+    fn context(peer: &str) -> Arc<RequestContext> {
+        Arc::new(RequestContext { peer: Some(peer.into()), ..RequestContext::default() })
+    }
+
+    #[tokio::test]
+    async fn a_context_lasts_as_long_as_its_scope() {
+        assert_eq!(peer(), None);
+        let inner = context("outer").scope(async {
+            let inner = context("inner").scope(async { peer() }).await;
+            assert_eq!(peer().as_deref(), Some("outer"));
+            inner
+        });
+        assert_eq!(inner.await.as_deref(), Some("inner"));
+        assert_eq!(peer(), None);
+    }
+
+    #[tokio::test]
+    async fn a_spawned_task_has_a_context_only_where_it_is_carried_over() {
+        let (lost, carried) = context("a")
+            .scope(async {
+                let lost = tokio::spawn(async { peer() });
+                let here = RequestContext::current().expect("inside the scope");
+                (lost.await, tokio::spawn(here.scope(async { peer() })).await)
+            })
+            .await;
+        assert_eq!(lost.expect("joins"), None);
+        assert_eq!(carried.expect("joins").as_deref(), Some("a"));
+    }
+}

@@ -66,27 +66,33 @@ impl Picker {
         let place = match self.policy {
             BalancerPolicy::LeastRequest => return self.less_busy_of_two(endpoints, rng),
             BalancerPolicy::RoundRobin => self.next_in_turn(),
-            BalancerPolicy::Random if self.weight_ends.is_empty() => rng.usize(..self.pickable.len()),
-            BalancerPolicy::Random => self.place_of(rng.u64(..self.weight_total())),
+            BalancerPolicy::Random => self.any_place(rng),
         };
         &endpoints[self.pickable[place]]
     }
 
-    /// The power of two choices: nearly as even as asking all, and no crowd runs to the one that is idle.
+    /// The power of two choices: nearly as even as asking all, and no crowd runs to the one that is idle. Both are drawn by
+    /// weight, and among equals the first one stands, so that idle endpoints are picked by weight too.
     fn less_busy_of_two<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng) -> &'e Endpoint {
         let count = self.pickable.len();
-        let first = rng.usize(..count);
-        let one = &endpoints[self.pickable[first]];
-        if count == 1 {
-            return one;
-        }
-        let second = (first + 1 + rng.usize(..count - 1)) % count;
-        let other = &endpoints[self.pickable[second]];
+        let first = self.any_place(rng);
+        let second = match self.weight_ends.is_empty() && count > 1 {
+            true => (first + 1 + rng.usize(..count - 1)) % count,
+            false => self.any_place(rng),
+        };
+        let (one, other) = (&endpoints[self.pickable[first]], &endpoints[self.pickable[second]]);
         // Cross-multiplied, so that an endpoint of double weight bears double the requests.
         let load = |of: &Endpoint, by: &Endpoint| {
-            (u64::from(of.state.in_flight.load(Ordering::Relaxed)) + 1).saturating_mul(by.spec.weight.into())
+            u64::from(of.state.in_flight.load(Ordering::Relaxed)) * u64::from(by.spec.weight)
         };
         if load(other, one) < load(one, other) { other } else { one }
+    }
+
+    fn any_place(&self, rng: &mut Rng) -> usize {
+        match self.weight_ends.is_empty() {
+            true => rng.usize(..self.pickable.len()),
+            false => self.place_of(rng.u64(..self.weight_total())),
+        }
     }
 
     /// The turn count belongs to the cluster's state, so that a change of endpoints does not send everybody to the first one.
@@ -192,6 +198,7 @@ mod tests {
         };
         assert!(near(counts(BalancerPolicy::RoundRobin, &healthy(&[6, 3, 1]), 1000)));
         assert!(near(counts(BalancerPolicy::Random, &healthy(&[6, 3, 1]), 1000)));
+        assert!(near(counts(BalancerPolicy::LeastRequest, &healthy(&[6, 3, 1]), 1000)), "of idle endpoints");
     }
 
     #[test]
@@ -200,8 +207,10 @@ mod tests {
         let _busy = endpoints[0].state.begin();
         assert_eq!(counts(BalancerPolicy::LeastRequest, &endpoints, 10), [0, 10]);
         let heavy = healthy(&[3, 1]);
-        let _one = heavy[0].state.begin();
-        assert_eq!(counts(BalancerPolicy::LeastRequest, &heavy, 10), [10, 0]);
+        let _three = [0, 0, 0].map(|at| heavy[at].state.begin());
+        let _one = heavy[1].state.begin();
+        let equal = counts(BalancerPolicy::LeastRequest, &heavy, 1000);
+        assert!(equal[0].abs_diff(750) < 60, "{equal:?}");
     }
 
     #[test]

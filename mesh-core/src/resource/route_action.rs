@@ -149,7 +149,7 @@ fn regex_rewrite(
 ) -> Result<PathRewrite, Invalid> {
     let (pattern, substitution) = matchers::substitute(wire)?;
     PathRewrite::regex(pattern, &substitution)
-        .ok_or(Invalid::new("substitution", "names a group that is not there"))
+        .ok_or(Invalid::new("substitution", "begins a query or names a group that is not there"))
 }
 
 fn retry(mut wire: wire::RetryPolicy) -> Result<Option<RetryPolicy>, Invalid> {

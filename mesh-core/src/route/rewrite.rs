@@ -41,8 +41,12 @@ pub enum PathRewrite {
 }
 
 impl PathRewrite {
-    /// A rewrite by expression; `None` where the substitution names a group that the expression does not have.
+    /// A rewrite by expression; `None` where the substitution would begin a query, or names a group that the expression does
+    /// not have.
     pub fn regex(pattern: meta::Regex, substitution: &str) -> Option<Self> {
+        if substitution.contains(['?', '#']) {
+            return None;
+        }
         let mut symbols = substitution.chars();
         while let Some(symbol) = symbols.next() {
             let escaped = if symbol == '\\' { symbols.next()? } else { continue };
@@ -168,8 +172,8 @@ mod tests {
     }
 
     #[test]
-    fn a_substitution_names_only_groups_that_are_there() {
-        for substitution in [r"\1", r"\", r"\n"] {
+    fn a_substitution_is_path_and_names_only_groups_that_are_there() {
+        for substitution in [r"\1", r"\", r"\n", "/a?b", "/a#b"] {
             assert!(
                 PathRewrite::regex(search_regex("x").expect("regex"), substitution).is_none(),
                 "{substitution}"
