@@ -124,7 +124,9 @@ fn compile(expression: &str, wrap: impl FnOnce(&str) -> String) -> Result<meta::
     }
     let refuse = |reason: String| InvalidRegex::Syntax { expression: expression.to_owned(), reason };
     regex_syntax::parse(expression).map_err(|error| refuse(error.to_string()))?;
-    let limits = meta::Config::new().nfa_size_limit(Some(REGEX_PROGRAM_BYTES_MAX));
+    let limits = meta::Config::new()
+        .nfa_size_limit(Some(REGEX_PROGRAM_BYTES_MAX))
+        .hybrid_cache_capacity(REGEX_CACHE_BYTES_MAX);
     meta::Builder::new()
         .configure(limits)
         .syntax(syntax::Config::new())
@@ -147,6 +149,8 @@ impl fmt::Display for Pattern {
 /// Istio caps a document's expressions at 1024 bytes; what the control plane generates from lists may be longer.
 const REGEX_BYTES_MAX: usize = 16 * 1024;
 const REGEX_PROGRAM_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Per expression and thread that uses it.
+const REGEX_CACHE_BYTES_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

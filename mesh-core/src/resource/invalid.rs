@@ -21,6 +21,13 @@ impl Invalid {
         Self { field: field.into(), reason: reason.to_string() }
     }
 
+    /// A choice that this mesh does not have, named by its kind; what it holds may be long.
+    pub(super) fn unsupported(choice: &impl Debug) -> Self {
+        let choice = format!("{choice:?}");
+        let kind = choice.split(['(', ' ']).next().unwrap_or_default();
+        Self::new("", format!("{kind} is not supported by this mesh"))
+    }
+
     /// The same error, seen from the message that holds `outer`.
     pub(super) fn inside(mut self, outer: impl AsRef<str>) -> Self {
         let outer = outer.as_ref();

@@ -68,7 +68,7 @@ fn permission(wire: wire::Permission) -> Result<Condition, Invalid> {
         PermissionRule::UriTemplate(wire) => uri_template(wire).inside("uri_template"),
         PermissionRule::DestinationPort(port) => Ok(Condition::Port(port..=port)),
         PermissionRule::DestinationPortRange(range) => port_range(range).inside("destination_port_range"),
-        other => Err(unsupported(&other)),
+        other => Err(Invalid::unsupported(&other)),
     }
 }
 
@@ -85,7 +85,7 @@ fn principal(wire: wire::Principal) -> Result<Condition, Invalid> {
             let pattern = wire.principal_name.map(matchers::pattern).transpose();
             pattern.inside("authenticated.principal_name").map(Condition::Principal)
         }
-        other => Err(unsupported(&other)),
+        other => Err(Invalid::unsupported(&other)),
     }
 }
 
@@ -147,10 +147,4 @@ fn ip_range(wire: CidrRange) -> Result<Condition, Invalid> {
     let bits = u8::try_from(wire.prefix_len.map_or(0, |length| length.value)).ok();
     let range = bits.and_then(|bits| IpRange::new(network, bits));
     range.map(Condition::SourceIp).ok_or(Invalid::new("prefix_len", "is longer than the address"))
-}
-
-fn unsupported(rule: &impl std::fmt::Debug) -> Invalid {
-    let rule = format!("{rule:?}");
-    let kind = rule.split(['(', ' ']).next().unwrap_or_default().to_owned();
-    Invalid::new("", format!("{kind} is not supported by this mesh"))
 }

@@ -112,9 +112,7 @@ fn parse_match(mut wire: wire::RouteMatch) -> Result<RouteMatch, Invalid> {
         Some(PathSpecifier::SafeRegex(regex)) => {
             PathMatch::Regex(matchers::full_match(regex).inside("safe_regex")?)
         }
-        Some(other) => {
-            return Err(Invalid::new("path_specifier", format!("{other:?} is not supported by this mesh")));
-        }
+        Some(other) => return Err(Invalid::unsupported(&other).inside("path_specifier")),
         None => return Err(Invalid::new("path_specifier", "is missing")),
     };
     let headers = each("headers", take(&mut wire.headers), matchers::header)?;
