@@ -52,6 +52,7 @@ pub(crate) async fn find(
     match mesh.resolve(&dialled, wait).await? {
         HostState::Ready(config) => Ok(Destination::Mesh(config)),
         HostState::Absent => Ok(Destination::Outside(dialled)),
+        HostState::Refused => Err(ClientError::OutsideRefused { host: dialled.as_str().into() }),
     }
 }
 

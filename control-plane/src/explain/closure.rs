@@ -27,7 +27,7 @@ impl Client<'_> {
         let snapshot = self.snapshot(Some(name), None)?;
         Ok(snapshot.hosts.into_values().next().and_then(|state| match state {
             HostState::Ready(config) => Some(config),
-            HostState::Absent => None,
+            HostState::Absent | HostState::Refused => None,
         }))
     }
 

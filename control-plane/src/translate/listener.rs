@@ -12,20 +12,28 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 };
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
+use mesh_core::resource::BLOCK_ALL;
+
 use super::encode::{self, LISTENER, PLAIN};
 use super::name::host_port;
-use crate::document::PathNormalization;
+use crate::document::{OutboundTrafficPolicy, PathNormalization};
 use crate::model::{View, World};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
-    let (host, port) = host_port(name)?;
-    let resolved = world.resolve(view, host, port)?;
+    let known = host_port(name).and_then(|(host, port)| Some((world.resolve(view, host, port)?.host, port)));
+    let routes = match known {
+        Some((host, port)) => format!("{host}:{port}"),
+        None if world.settings().outbound_traffic_policy == OutboundTrafficPolicy::RegistryOnly => {
+            BLOCK_ALL.to_owned()
+        }
+        None => return None,
+    };
     let manager = HttpConnectionManager {
         stat_prefix: name.to_owned(),
         http_filters: vec![router()],
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(ads()),
-            route_config_name: format!("{}:{port}", resolved.host),
+            route_config_name: routes,
         })),
         ..normalizing(world)
     };

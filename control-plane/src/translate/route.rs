@@ -1,6 +1,6 @@
 //! The routes of a host: a VirtualService's rules, else the HTTPRoutes', else one route to the whole service.
 
-use envoy_types::pb::envoy::config::core::v3::{DataSource, data_source};
+use envoy_types::pb::envoy::config::core::v3::{DataSource, Metadata, data_source};
 use envoy_types::pb::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
 };
@@ -16,7 +16,7 @@ use envoy_types::pb::envoy::config::route::v3::{
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
-use mesh_core::resource::Provenance;
+use mesh_core::resource::{BLOCK_ALL, Provenance};
 
 use super::cluster::duration;
 use super::encode::{self, ROUTES};
@@ -27,6 +27,14 @@ use crate::document::{self, HttpAction, HttpRule, Redirect, RedirectPath, Redire
 use crate::model::{Alternative, Routing, Service, View, World, host};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
+    if name == BLOCK_ALL {
+        let refused = Route {
+            r#match: Some(matcher::any()),
+            action: Some(Action::DirectResponse(direct_response(502, b""))),
+            ..Route::default()
+        };
+        return Some(configuration(name, vec![refused], None));
+    }
     let (host, port) = host_port(name)?;
     let resolved = world.resolve(view, host, port)?;
     if resolved.host != host {
@@ -34,18 +42,24 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         return None;
     }
     let facts = [("host".to_owned(), Entry::text(host)), ("port".to_owned(), Entry::number(port.into()))];
+    let routes = routes(world, view, host, resolved.service, port)?;
+    Some(configuration(name, routes, Some(metadata::ours(facts))))
+}
+
+/// One virtual host for whatever host was dialled.
+fn configuration(name: &str, routes: Vec<Route>, metadata: Option<Metadata>) -> Any {
     let configuration = RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts: vec![VirtualHost {
             name: name.to_owned(),
             domains: vec!["*".to_owned()],
-            routes: routes(world, view, host, resolved.service, port)?,
+            routes,
             ..VirtualHost::default()
         }],
-        metadata: Some(metadata::ours(facts)),
+        metadata,
         ..RouteConfiguration::default()
     };
-    Some(encode::pack(&configuration, &ROUTES))
+    encode::pack(&configuration, &ROUTES)
 }
 
 fn routes(

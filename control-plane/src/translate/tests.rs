@@ -6,6 +6,7 @@ use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::route::v3::route as route_v3;
 use prost::Message;
 
 use super::*;
@@ -142,4 +143,27 @@ spec:
     for _ in 0..5 {
         assert_eq!(version(&once().expect("listener")), first);
     }
+}
+
+#[test]
+fn a_mesh_that_lets_nothing_out_answers_for_every_other_host() {
+    let settings = "apiVersion: proxyless.mesh/v1alpha1\nkind: MeshSettings\nmetadata: {name: mesh}\n\
+                    spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n";
+    let routes = |documents: &str, name: &str| {
+        let translated = translate(&world(documents), &caller("default"), ResourceType::Listener, name);
+        let parsed = mesh_core::resource::parse(ResourceType::Listener, &translated.message?.value).unwrap();
+        match parsed {
+            mesh_core::resource::Resource::Outbound(listener) => {
+                Some(listener.route_configuration.to_string())
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(routes("", "elsewhere:80"), None);
+    assert_eq!(routes(settings, "elsewhere:80").as_deref(), Some("block_all"));
+    assert_eq!(routes(settings, "reviews:9080"), Some(format!("{HOST}:9080")));
+    let block: RouteConfiguration =
+        decoded(&world(settings), &caller("default"), ResourceType::RouteConfiguration, "block_all").unwrap();
+    let action = block.virtual_hosts[0].routes[0].action.clone();
+    assert!(matches!(action, Some(route_v3::Action::DirectResponse(answer)) if answer.status == 502));
 }

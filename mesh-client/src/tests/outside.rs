@@ -59,6 +59,17 @@ fn absent(address: SocketAddr, settings: Settings) -> Outbound {
     outbound(Parts { snapshot: Snapshot { hosts, ..Snapshot::default() }, settings, ..Parts::default() })
 }
 
+#[tokio::test]
+async fn a_mesh_that_lets_nothing_out_refuses_a_host_outside() {
+    let (address, connections) = http1(1).await;
+    let hosts = [(address.to_string().into(), HostState::Refused)].into();
+    let outbound =
+        outbound(Parts { snapshot: Snapshot { hosts, ..Snapshot::default() }, ..Parts::default() });
+    let response = send(&outbound, to(address, "a")).await;
+    assert_eq!(response.status(), 502);
+    assert_eq!(connections.load(Ordering::SeqCst), 0);
+}
+
 fn to(address: SocketAddr, body: &'static str) -> Request<Full<Bytes>> {
     Request::post(format!("http://{address}/p?q"))
         .body(Full::new(Bytes::from_static(body.as_bytes())))

@@ -10,7 +10,6 @@ use super::registrar::Registrar;
 use super::registration::{Kept, RegistrationTable};
 use super::{Mesh, OutboundTrafficPolicy, Settings};
 use crate::ads::{Config, ConfigStream, SavedConfig, View};
-use crate::canonical::PathNormalization;
 use crate::join::{JoinSource, JoinSourceError, JoinString, JoinStringError, Member, RenewalError};
 use crate::saved::{Loaded, SavedItem, SavedState, StateLocation};
 use crate::snapshot::Snapshot;
@@ -80,12 +79,6 @@ impl MeshBuilder {
     /// What becomes of calls to hosts outside the mesh.
     pub fn outbound_traffic_policy(mut self, policy: OutboundTrafficPolicy) -> Self {
         self.settings.outbound_traffic_policy = policy;
-        self
-    }
-
-    /// How request paths are made canonical.
-    pub fn path_normalization(mut self, normalization: PathNormalization) -> Self {
-        self.settings.path_normalization = normalization;
         self
     }
 

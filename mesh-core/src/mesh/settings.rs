@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use crate::canonical::PathNormalization;
-
 /// A `Mesh`'s settings; plain data with safe defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What becomes of calls to hosts outside the mesh.
+    /// What becomes of calls to hosts outside the mesh. A mesh whose settings let nothing out is obeyed in any case.
     pub outbound_traffic_policy: OutboundTrafficPolicy,
-    /// How request paths are made canonical, on both sides.
-    pub path_normalization: PathNormalization,
     /// How long the first call to a host waits for its configuration.
     pub resolve_wait: Duration,
     /// After how long without a call a host's configuration is given up.
@@ -33,7 +29,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
-            path_normalization: PathNormalization::default(),
             resolve_wait: Duration::from_secs(5),
             host_idle: Duration::from_secs(600),
             hosts_max: 10_000,

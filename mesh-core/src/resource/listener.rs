@@ -10,6 +10,10 @@ use super::connection_manager::{ConnectionManager, from_ads};
 use super::invalid::{Inside, Invalid, nothing_else};
 use crate::canonical::PathNormalization;
 
+/// The route configuration of every host outside a mesh that lets nothing out (Istio's name for it, and its answer: 502).
+/// For gRPC it is one like any other; this mesh's clients know it by its name.
+pub const BLOCK_ALL: &str = "block_all";
+
 /// What an outbound `Listener` says, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundListener {

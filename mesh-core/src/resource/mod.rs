@@ -25,7 +25,7 @@ pub use cluster::{BalancerPolicy, ClusterSpec, UpstreamProtocol, UpstreamTls};
 pub use endpoint::{EndpointSpec, EndpointsSpec, Health};
 pub use inbound::{InboundListener, MtlsMode};
 use invalid::Invalid;
-pub use listener::OutboundListener;
+pub use listener::{BLOCK_ALL, OutboundListener};
 pub use provenance::Provenance;
 pub use route::RouteSpec;
 pub use type_url::ResourceType;

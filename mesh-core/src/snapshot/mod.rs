@@ -31,6 +31,8 @@ pub enum HostState {
     Ready(Arc<HostConfig>),
     /// The control plane says that the mesh has no such host: passthrough, where allowed.
     Absent,
+    /// The mesh has no such host, and its settings let nothing out (`outboundTrafficPolicy: REGISTRY_ONLY`): 502.
+    Refused,
 }
 
 /// A host closure: routes, clusters and endpoints that belong together.

@@ -51,7 +51,7 @@ impl Process {
                     .map(|one| one.spec.address.port())
                     .collect()
             }
-            HostState::Absent => vec![],
+            HostState::Absent | HostState::Refused => vec![],
         })
     }
 

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use super::{Cluster, HostConfig, HostState, Snapshot};
 use crate::balance::EndpointStates;
 use crate::resource::{
-    ClusterSpec, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType, RouteSpec,
+    BLOCK_ALL, ClusterSpec, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType,
+    RouteSpec,
 };
 
 /// What the control plane says of one resource.
@@ -139,6 +140,9 @@ impl Closures {
         };
         let Some(listener) = listener else { return Vec::new() };
         let routes = &listener.route_configuration;
+        if **routes == *BLOCK_ALL {
+            return Vec::new();
+        }
         match self.route_configurations.get(routes) {
             None => vec![name_of(ResourceType::RouteConfiguration, routes)],
             Some(None) => Vec::new(),
@@ -199,6 +203,9 @@ impl Closures {
         let host = self.hosts.get(name)?;
         let listener = match self.outbound.get(name) {
             Some(None) => return Some((HostState::Absent, None)),
+            Some(Some(listener)) if *listener.route_configuration == *BLOCK_ALL => {
+                return Some((HostState::Refused, None));
+            }
             Some(Some(listener)) => listener,
             None => return None,
         };
@@ -272,7 +279,8 @@ impl Closures {
     }
 
     fn route_name(&self, host: &str) -> Option<Arc<str>> {
-        here(&self.outbound, host).map(|listener| Arc::clone(&listener.route_configuration))
+        let routes = here(&self.outbound, host).map(|listener| Arc::clone(&listener.route_configuration));
+        routes.filter(|routes| **routes != *BLOCK_ALL)
     }
 
     /// The clusters of every host: of the routes that are published and of those that wait to be.
@@ -296,7 +304,7 @@ impl Closures {
 impl HostState {
     fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Absent, Self::Absent) => true,
+            (Self::Absent, Self::Absent) | (Self::Refused, Self::Refused) => true,
             (Self::Ready(one), Self::Ready(other)) => Arc::ptr_eq(one, other) || one.is_same(other),
             _ => false,
         }

@@ -241,6 +241,17 @@ fn what_is_known_absent_is_waited_for_no_longer() {
 }
 
 #[test]
+fn a_host_outside_a_mesh_that_lets_nothing_out_is_refused() {
+    let mut closures = wanting(&["a:80"]);
+    let snapshot = closures.apply([listener("a:80", BLOCK_ALL)]).expect("all is known");
+    assert!(matches!(snapshot.hosts["a:80"], HostState::Refused));
+    assert!(closures.missing("a:80").is_empty());
+    assert!(closures.subscriptions(ResourceType::RouteConfiguration).is_empty());
+    let opened = closures.apply([absent(ResourceType::Listener, "a:80")]).expect("changed");
+    assert!(matches!(opened.hosts["a:80"], HostState::Absent));
+}
+
+#[test]
 fn a_host_that_ceases_to_exist_is_absent() {
     let (mut closures, _) = published();
     let after = closures.apply([absent(ResourceType::Listener, "a:80")]).expect("changed");
