@@ -102,6 +102,8 @@ async fn members_find_each_other_follow_documents_and_outlive_their_control_plan
 
     let saved = state.path().join("state");
     let client = Mesh::builder(&token).state_directory(&saved).start().await.unwrap();
+    let inbound = client.inbound("inbound/127.0.0.1:41002");
+    tokio::time::timeout(LONG, inbound.available()).await.unwrap();
     until(&client, |config| endpoints(config) == 1 && config.routes.routes().len() == 1).await;
     let text = ABORTED.to_owned();
     let request =
@@ -110,10 +112,12 @@ async fn members_find_each_other_follow_documents_and_outlive_their_control_plan
     until(&client, |config| config.routes.routes().len() == 2).await;
 
     control_plane.stop().await;
-    drop(client);
+    drop((client, inbound));
     let client = Mesh::builder(&token).state_directory(&saved).start().await.unwrap();
     let reviews = HostPort::parse("reviews:9080", 80).unwrap();
     assert!(matches!(client.host(&reviews), Some(HostState::Ready(_))), "at once, from what was saved");
+    let inbound = client.inbound("inbound/127.0.0.1:41002");
+    assert!(inbound.current().is_some(), "so that a restarted server lets in whom its policy names");
 
     let control_plane = ControlPlane::start(data.path(), &address).await;
     registration.withdraw().await;

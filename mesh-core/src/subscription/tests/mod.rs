@@ -1,5 +1,7 @@
 //! Both ends of the protocol against each other, and the rules that one end alone must keep.
 
+mod state_of_the_world;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
