@@ -10,7 +10,7 @@ use std::time::Duration;
 use discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
 use envoy_types::pb::envoy::service::discovery::v3 as discovery;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -56,11 +56,16 @@ impl ConfigStream {
         Self { view, config, saved, host_idle, node, restored_inbound, save_at: None, sweep_at }
     }
 
-    /// Exchanges over `channel`, which connects by itself, again and again; never ends. May be dropped at any time.
-    pub(crate) async fn run(&mut self, channel: Channel) {
+    /// Exchanges over the channel in `channels`, then over new ones, which it puts there for whoever else speaks to the control
+    /// plane; never ends. May be dropped at any time.
+    pub(crate) async fn run(&mut self, connect: impl Fn() -> Channel, channels: &watch::Sender<Channel>) {
         let mut backoff = Backoff::default();
         loop {
-            let ended = self.exchange(channel.clone(), &mut backoff).await;
+            let channel = channels.borrow().clone();
+            let ended = self.exchange(channel, &mut backoff).await;
+            // Never the old connection again: it shows the certificate that we had when it was made, and a stream ends when that
+            // one runs out.
+            channels.send_replace(connect());
             let (reason, wait) = (innermost(&ended), backoff.failed(fastrand::f64()));
             tracing::warn!(reason, retry_in = ?wait, "no control plane; the last good configuration goes on");
             self.view.set_link(LinkState::Away(reason.into()));

@@ -10,7 +10,6 @@ use std::{
 
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::Channel;
 
 use super::{
     ControlPlaneConnector, JoinError, JoinString,
@@ -50,7 +49,7 @@ impl Renewal {
         let saved = Arc::downgrade(saved);
         let task = move || {
             runtime.block_on(async {
-                let renewing = Renewing { join, channel: connector.channel(), source, saved };
+                let renewing = Renewing { join, connector, source, saved };
                 stopped.run_until_cancelled(renewing.run()).await;
             });
         };
@@ -71,7 +70,7 @@ pub enum RenewalError {
 
 struct Renewing {
     join: JoinString,
-    channel: Channel,
+    connector: ControlPlaneConnector,
     source: Arc<IdentitySource>,
     /// Weak, so that the directory's lock ends with its owner and not a moment later with this thread.
     saved: Weak<SavedState>,
@@ -108,7 +107,9 @@ impl Renewing {
         if self.remaining().is_zero() {
             return client::rejoin(&self.join, &self.source).await;
         }
-        renew(self.channel.clone(), &self.source).await
+        // A connection of its own: one that was kept since an earlier renewal would show the certificate of that time, which
+        // by now has run out.
+        renew(self.connector.channel(), &self.source).await
     }
 
     fn remaining(&self) -> Duration {

@@ -4,6 +4,7 @@
 use std::io;
 use std::thread::{self, JoinHandle};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::registrar::Registrar;
@@ -56,8 +57,10 @@ impl Drop for Background {
 impl Work {
     async fn until(mut self, stopped: CancellationToken) {
         // One connection carries both; it needs the runtime that it is made in.
-        let channel = self.member.control_plane.channel();
-        let work = async { tokio::join!(self.stream.run(channel.clone()), self.registrar.run(channel)) };
+        let connect = || self.member.control_plane.channel();
+        let channels = watch::Sender::new(connect());
+        let registering = self.registrar.run(channels.subscribe());
+        let work = async { tokio::join!(self.stream.run(connect, &channels), registering) };
         tokio::select! {
             _ = work => {}
             () = stopped.cancelled() => {}

@@ -26,14 +26,14 @@ pub(super) struct Registrar {
 
 impl Registrar {
     /// Registers and renews; never ends by itself. May be dropped at any time.
-    pub(super) async fn run(&mut self, channel: Channel) {
+    pub(super) async fn run(&mut self, channels: watch::Receiver<Channel>) {
         let mut known = false;
         let mut backoff = Backoff::default();
         let mut changes = self.table.changes();
         loop {
             self.connected().await;
             changes.mark_unchanged();
-            let channel = channel.clone();
+            let channel = channels.borrow().clone();
             let registered = self.table.registered();
             let outcome = match (registered.ports.is_empty(), known) {
                 (true, false) => Ok(None),

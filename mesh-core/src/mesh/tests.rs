@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
@@ -27,7 +28,7 @@ async fn a_first_call_waits_for_its_configuration_and_is_told_what_is_missing() 
     script.set(host("b", 1));
     script.silence(ResourceType::Endpoints, "b");
     let control_plane = script.start(0);
-    let process = Process::start(control_plane.channel());
+    let process = Process::start(control_plane.connect());
     let ready = resolve::resolve(&process.view, &dialled("a"), LONG).await;
     assert!(matches!(ready, Ok(HostState::Ready(_))), "{ready:?}");
     let absent = resolve::resolve(&process.view, &dialled("nowhere"), LONG).await;
@@ -89,7 +90,8 @@ impl Drop for Registering {
 fn registering(view: &View, channel: Channel) -> Registering {
     let table = Arc::new(RegistrationTable::new(Kept::ByRegistrar));
     let mut registrar = Registrar { table: table.clone(), links: view.links(), instance: "one".into() };
-    Registering { table, task: tokio::spawn(async move { registrar.run(channel).await }) }
+    let channels = watch::Sender::new(channel).subscribe();
+    Registering { table, task: tokio::spawn(async move { registrar.run(channels).await }) }
 }
 
 #[tokio::test]

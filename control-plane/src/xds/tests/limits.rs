@@ -1,5 +1,7 @@
 //! What the server refuses, and how it ends.
 
+use std::time::{Duration, SystemTime};
+
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
@@ -29,6 +31,18 @@ async fn a_stream_may_not_subscribe_to_more_than_its_limit() {
     peer.subscribe(EDS, (0..3).map(cluster)).await;
     assert_eq!(peer.end().await.code(), Code::ResourceExhausted);
     rig.until(|statuses| statuses.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_certificate_that_opened_it() {
+    let hub = Hub::new(Services::new(1).world(&[]), Limits::default());
+    let soon = SystemTime::now() + Duration::from_millis(200);
+    let rig = Rig::serve_until(hub, Some(soon)).await;
+    let mut peer = rig.delta().await;
+    peer.subscribe(EDS, [cluster(0)]).await;
+    peer.collect(1).await;
+    assert_eq!(peer.end().await.code(), Code::Unauthenticated);
+    assert!(SystemTime::now() >= soon);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::config::core::v3::Node;
@@ -104,9 +104,14 @@ impl Rig {
     }
 
     pub(super) async fn serve(hub: Arc<Hub>) -> Self {
+        Self::serve_until(hub, None).await
+    }
+
+    /// Serves clients whose certificate ends then.
+    pub(super) async fn serve_until(hub: Arc<Hub>, expires: Option<SystemTime>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let authenticate = Authenticate::new(|_| Ok(caller()));
+        let authenticate = Authenticate::new(move |_| Ok(StreamCaller { expires, ..caller() }));
         let router = Server::builder().add_service(AdsService::server(hub.clone(), authenticate));
         let serving = router.serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(async move { serving.await.unwrap() });

@@ -147,7 +147,13 @@ impl Script {
 
 impl ControlPlane {
     pub(crate) fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address)).unwrap().connect_lazy()
+        self.connect()()
+    }
+
+    /// Makes connections, also after it has gone and come back.
+    pub(crate) fn connect(&self) -> impl Fn() -> Channel + Clone + Send + Sync + 'static {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        move || endpoint.connect_lazy()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
@@ -22,12 +23,16 @@ impl Drop for Process {
 }
 
 impl Process {
-    pub(crate) fn start(channel: Channel) -> Self {
-        Self::start_with(channel, Arc::new(SavedState::off()), Duration::from_secs(600))
+    pub(crate) fn start(connect: impl Fn() -> Channel + Send + Sync + 'static) -> Self {
+        Self::start_with(connect, Arc::new(SavedState::off()), Duration::from_secs(600))
     }
 
     /// As a mesh does: from what was saved, if something was.
-    pub(crate) fn start_with(channel: Channel, saved: Arc<SavedState>, host_idle: Duration) -> Self {
+    pub(crate) fn start_with(
+        connect: impl Fn() -> Channel + Send + Sync + 'static,
+        saved: Arc<SavedState>,
+        host_idle: Duration,
+    ) -> Self {
         let (config, snapshot) = match saved.load(SavedItem::Config) {
             Loaded::Found(content) => Config::restore(SavedConfig::decode(&content).unwrap()).unwrap(),
             _ => (Config::default(), Snapshot::default()),
@@ -37,7 +42,10 @@ impl Process {
             view.demand.want(host).unwrap();
         }
         let mut stream = ConfigStream::new(view.clone(), config, saved, host_idle, "test");
-        let stream = tokio::spawn(async move { stream.run(channel).await });
+        let stream = tokio::spawn(async move {
+            let channels = watch::Sender::new(connect());
+            stream.run(connect, &channels).await;
+        });
         Self { view, stream }
     }
 

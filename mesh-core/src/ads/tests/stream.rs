@@ -1,6 +1,7 @@
 //! The stream over real sockets.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::control_plane::Script;
@@ -14,7 +15,7 @@ async fn a_host_comes_whole_and_follows_its_endpoints() {
     let script = Script::default();
     script.set(host("a", 1));
     let control_plane = script.start(0);
-    let process = Process::start(control_plane.channel());
+    let process = Process::start(control_plane.connect());
     process.view.demand.want("a:80").unwrap();
     process.has("a:80", &[1]).await;
     script.set([endpoints("a", 2)]);
@@ -30,7 +31,7 @@ async fn a_host_whose_endpoints_never_come_is_named_and_holds_up_no_other() {
     script.set(host("b", 1));
     script.silence(ResourceType::Endpoints, "b");
     let control_plane = script.start(0);
-    let process = Process::start(control_plane.channel());
+    let process = Process::start(control_plane.connect());
     process.view.demand.want("b:80").unwrap();
     process.view.demand.want("a:80").unwrap();
     process.has("a:80", &[1]).await;
@@ -46,7 +47,7 @@ async fn a_bad_resource_is_refused_by_name_and_the_last_good_one_stays() {
     script.set(host("a", 1));
     script.set(host("b", 1));
     let control_plane = script.start(0);
-    let process = Process::start(control_plane.channel());
+    let process = Process::start(control_plane.connect());
     process.view.demand.want("a:80").unwrap();
     process.view.demand.want("b:80").unwrap();
     process.has("b:80", &[1]).await;
@@ -67,8 +68,16 @@ async fn without_its_control_plane_a_process_keeps_what_it_has_and_catches_up_af
     let script = Script::default();
     script.set(host("a", 1));
     let control_plane = script.start(0);
-    let (channel, port) = (control_plane.channel(), control_plane.address.port());
-    let process = Process::start(channel);
+    let (connect, port) = (control_plane.connect(), control_plane.address.port());
+    let made = Arc::new(AtomicUsize::new(0));
+    let counting = {
+        let made = made.clone();
+        move || {
+            made.fetch_add(1, Ordering::SeqCst);
+            connect()
+        }
+    };
+    let process = Process::start(counting);
     process.view.demand.want("a:80").unwrap();
     process.has("a:80", &[1]).await;
     drop(control_plane);
@@ -80,6 +89,7 @@ async fn without_its_control_plane_a_process_keeps_what_it_has_and_catches_up_af
     process.has("a:80", &[2]).await;
     let first = script.heard().requests.into_iter().skip(before);
     let held: usize = first.map(|request| request.initial_resource_versions.len()).sum();
+    assert!(made.load(Ordering::SeqCst) > 1, "a new connection, which shows the certificate of now");
     assert_eq!(held, 4, "it says what it has, so that only what changed is sent");
 }
 
@@ -94,7 +104,7 @@ async fn a_restart_begins_with_what_was_saved_and_is_then_corrected() {
     let port = control_plane.address.port();
     let idle = Duration::from_secs(600);
     {
-        let process = Process::start_with(control_plane.channel(), open(), idle);
+        let process = Process::start_with(control_plane.connect(), open(), idle);
         process.view.demand.want("a:80").unwrap();
         process.view.demand.want("nowhere:80").unwrap();
         process.has("a:80", &[1]).await;
@@ -102,11 +112,11 @@ async fn a_restart_begins_with_what_was_saved_and_is_then_corrected() {
         let saved = directory.path().join("state/test/0/config");
         patiently("the configuration is saved", || saved.exists()).await;
     }
-    let channel = control_plane.channel();
+    let connect = control_plane.connect();
     drop(control_plane);
     // The first process lets go of its slot once its stream has ended.
     tokio::task::yield_now().await;
-    let process = Process::start_with(channel, open(), idle);
+    let process = Process::start_with(connect, open(), idle);
     assert_eq!(process.ports("a:80"), Some(vec![1]), "at once, and without a control plane");
     assert_eq!(process.ports("nowhere:80"), Some(vec![]), "that a host is not in the mesh is known as well");
     script.set([endpoints("a", 2)]);
@@ -121,7 +131,7 @@ async fn a_host_that_nobody_calls_is_given_up() {
     script.set(host("b", 1));
     let control_plane = script.start(0);
     let idle = Duration::from_millis(300);
-    let process = Process::start_with(control_plane.channel(), Arc::new(SavedState::off()), idle);
+    let process = Process::start_with(control_plane.connect(), Arc::new(SavedState::off()), idle);
     process.view.demand.want("a:80").unwrap();
     process.view.demand.want("b:80").unwrap();
     patiently("b is given up", || {
