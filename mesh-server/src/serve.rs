@@ -10,6 +10,7 @@ mod tests;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::Mesh;
@@ -21,7 +22,7 @@ use tower::Layer;
 use crate::app::App;
 use crate::drain::Connections;
 use crate::layer::{MeshLayer, MeshService};
-use crate::listener::{ListenerBuilder, MeshListener};
+use crate::listener::{Counters, ListenerBuilder, MeshListener};
 use crate::termination::terminated;
 
 /// Serves `app` on `address` until SIGTERM or SIGINT, then drains.
@@ -86,6 +87,11 @@ impl Server {
     /// The address bound, with its real port.
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// What happened here so far, and goes on being counted while the server runs.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.listener.counters()
     }
 
     /// Serves `app` until SIGTERM or SIGINT, then drains.

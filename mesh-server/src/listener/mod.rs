@@ -72,9 +72,9 @@ impl MeshListener {
         self.address
     }
 
-    /// What happened here so far.
-    pub fn counters(&self) -> &Counters {
-        &self.site.counters
+    /// What happened here so far, and goes on being counted.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.site.counters)
     }
 
     /// How the port stands in the mesh; `None` while nothing is accepted yet, and without a mesh.

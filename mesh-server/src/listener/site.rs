@@ -15,7 +15,8 @@ pub(crate) struct Site {
     pub(crate) name: Arc<str>,
     /// What policies call the workload port.
     pub(crate) port: u16,
-    pub(crate) counters: Counters,
+    /// Shared, so that they can be shown while the server that owns the listener runs.
+    pub(crate) counters: Arc<Counters>,
     /// None without a mesh.
     subscription: Option<InboundSubscription>,
 }
@@ -72,7 +73,7 @@ impl Site {
             Membership::Off => None,
             Membership::Joined => Some(mesh.inbound(&name)),
         };
-        Self { name, port: bound.port(), counters: Counters::default(), subscription }
+        Self { name, port: bound.port(), counters: Arc::default(), subscription }
     }
 
     /// Read anew for each connection and each request, so that open connections meet a new policy too.

@@ -23,25 +23,26 @@ use tower::Layer;
 
 use super::{Server, ServerBuilder};
 use crate::testing::TestMesh;
-use crate::{MeshLayer, MeshListener, Peer};
+use crate::{Counters, Event, MeshLayer, MeshListener, Peer};
 
 /// A server of ours that runs until it is told to end.
 struct Running {
     address: SocketAddr,
+    counters: Arc<Counters>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<()>>,
 }
 
 async fn start(mesh: &TestMesh, builder: ServerBuilder, app: Router) -> Running {
     let server = builder.drain_notice(Duration::ZERO).bind("127.0.0.1:0").await.unwrap();
-    let address = server.address();
+    let (address, counters) = (server.address(), server.counters());
     mesh.configure(address, MtlsMode::Permissive, Policy::default());
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(server.serve_with_shutdown(app, async {
         let _ = stopped.await;
     }));
     listening_at(address).await;
-    Running { address, stop, task }
+    Running { address, counters, stop, task }
 }
 
 async fn listening_at(address: SocketAddr) {
@@ -116,6 +117,7 @@ async fn a_panic_leaves_the_connection_as_it_was() {
     let mut sender = http2(&mesh, running.address).await;
     let response = sender.send_request(request("/panics")).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(running.counters.count(Event::Panic), 1);
     let response = sender.send_request(request("/")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
 }
