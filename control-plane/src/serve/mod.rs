@@ -12,6 +12,8 @@
 //! `pipeline` documents and instances to the world · `credentials` our own certificate, the administrator's · `view`,
 //! `counters`, `plain` what is told about it · `signal` when it ends.
 
+use std::io::Write;
+
 mod acceptor;
 mod certificates;
 mod counters;
@@ -37,6 +39,7 @@ pub use signal::termination;
 /// Names what could not be opened, and the next step.
 pub async fn serve(options: Options) -> Result<(), ServeError> {
     let server = Server::start(options).await?;
-    println!("mesh: serving listen={} plain={}", server.address(), server.plain());
+    // Whoever waits for the line reads it; without a reader it is serving all the same.
+    let _ = writeln!(std::io::stdout(), "mesh: serving listen={} plain={}", server.address(), server.plain());
     server.run(termination()).await
 }

@@ -95,9 +95,13 @@ impl Pipeline {
         let mut stale = Stale::default();
         let mut earliest = Instant::now();
         loop {
+            let mut broken = false;
             tokio::select! {
                 seen = changes.next() => match seen {
-                    Some(seen) => stale.note(&seen),
+                    Some(seen) => {
+                        broken = seen.is_err();
+                        stale.note(&seen);
+                    }
                     None => return,
                 },
                 changed = self.sources.instances.changed() => {
@@ -110,7 +114,6 @@ impl Pipeline {
                 () = sleep_until(earliest), if stale != Stale::default() => {}
             }
             sleep_until(earliest).await;
-            let mut broken = false;
             while let Some(Some(seen)) = changes.next().now_or_never() {
                 broken |= seen.is_err();
                 stale.note(&seen);
@@ -129,6 +132,7 @@ impl Pipeline {
                 }
             }
             if broken {
+                // From what was read last; if that is forgotten too, the next turn reads everything again.
                 changes = self.sources.store.watch("", self.catalog.revision());
             }
         }
@@ -196,4 +200,160 @@ async fn granted(ledger: &Ledger) -> Result<Vec<GrantedService>, LedgerError> {
         ports: ports.into_iter().collect(),
     };
     Ok(ports.into_iter().map(service).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+    use crate::catalog::plan_apply;
+    use crate::document::Source;
+    use crate::registry::{Binding, Instance, InstanceKey};
+    use crate::store::{EmbeddedStore, Keys, Retention, Transaction};
+
+    struct Fixture {
+        store: Arc<dyn Store>,
+        instances: watch::Sender<Arc<Instances>>,
+        _folder: tempfile::TempDir,
+    }
+
+    fn fixture(revisions_max: u64) -> Fixture {
+        let folder = tempfile::tempdir().unwrap();
+        let store =
+            EmbeddedStore::open(&folder.path().join("store.redb"), Retention { revisions_max }).unwrap();
+        Fixture { store: Arc::new(store), instances: watch::Sender::default(), _folder: folder }
+    }
+
+    impl Fixture {
+        async fn load(&self) -> Result<Pipeline, PipelineError> {
+            let sources = Sources {
+                store: self.store.clone(),
+                ledger: Ledger::new(self.store.clone()),
+                instances: self.instances.subscribe(),
+                trust_domain: TrustDomain::parse("mesh.example").unwrap(),
+            };
+            Pipeline::load(sources).await
+        }
+
+        async fn run(&self) -> (mpsc::UnboundedReceiver<Published>, AbortOnDropHandle<()>) {
+            let (publish, published) = mpsc::unbounded_channel();
+            let pipeline = self.load().await.unwrap();
+            let running = tokio::spawn(pipeline.run(move |new| drop(publish.send(new))));
+            (published, AbortOnDropHandle::new(running))
+        }
+
+        async fn apply(&self, name: &str) {
+            let text = format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 1}}]}}\n"
+            );
+            let catalog = Catalog::load(self.store.as_ref(), &Catalog::default()).await.unwrap();
+            let plan = plan_apply(&catalog, &[Source::file("a.yaml", text)], &BTreeSet::new());
+            assert!(plan.accepted(), "{:?}", plan.reports);
+            self.store.commit(plan.transaction(&catalog)).await.unwrap();
+        }
+    }
+
+    fn instances(id: &str) -> Arc<Instances> {
+        let key = InstanceKey {
+            namespace: "default".into(),
+            service_account: "a".into(),
+            instance_id: id.to_owned(),
+        };
+        let binding = Binding {
+            host: "a.default.svc.cluster.local".into(),
+            service_port: 1,
+            workload_port: 1,
+            address: ([10, 0, 0, 7], 1).into(),
+        };
+        let instance = Instance {
+            workload: "a".into(),
+            labels: BTreeMap::new(),
+            locality: None,
+            bindings: vec![binding],
+            draining: false,
+            library_version: String::new(),
+        };
+        Arc::new([(key, Arc::new(instance))].into())
+    }
+
+    #[tokio::test]
+    async fn documents_and_instances_become_a_world() {
+        let fixture = fixture(100);
+        let (mut published, _running) = fixture.run().await;
+        fixture.apply("a").await;
+        let first = published.recv().await.unwrap();
+        assert_eq!((first.documents.len(), first.revision), (1, 1));
+        assert_eq!(first.world.settings().trust_domain, "mesh.example");
+        fixture.instances.send_replace(instances("one"));
+        let second = published.recv().await.unwrap();
+        assert_eq!(second.world.fleet().all().count(), 1);
+        assert!(
+            std::ptr::eq(first.world.config(), second.world.config()),
+            "documents are not read for an instance"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_storm_shares_publications_and_its_end_is_published() {
+        let fixture = fixture(1000);
+        let (mut published, _running) = fixture.run().await;
+        for count in 0..100 {
+            fixture.instances.send_replace(instances(&count.to_string()));
+            tokio::task::yield_now().await;
+        }
+        fixture.apply("last").await;
+        let mut count = 1;
+        while published.recv().await.unwrap().documents.is_empty() {
+            count += 1;
+        }
+        assert!(count <= 10, "{count} publications");
+    }
+
+    #[tokio::test]
+    async fn what_concerns_no_world_publishes_none() {
+        let fixture = fixture(100);
+        let (mut published, _running) = fixture.run().await;
+        fixture.store.commit(Transaction::new().put("endpoints/a/b/c", "x")).await.unwrap();
+        fixture.apply("a").await;
+        assert_eq!(published.recv().await.unwrap().revision, 2);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_fell_behind_begins_anew() {
+        let fixture = fixture(2);
+        let pipeline = fixture.load().await.unwrap();
+        for name in ["a", "b", "c", "d", "e"] {
+            fixture.apply(name).await;
+        }
+        let (publish, mut published) = mpsc::unbounded_channel();
+        let _running = AbortOnDropHandle::new(tokio::spawn(pipeline.run(move |new| drop(publish.send(new)))));
+        assert_eq!(published.recv().await.unwrap().documents.len(), 5);
+        fixture.apply("f").await;
+        assert_eq!(published.recv().await.unwrap().documents.len(), 6);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_leaves_the_last_good_configuration() {
+        let fixture = fixture(100);
+        let (mut published, _running) = fixture.run().await;
+        fixture.apply("a").await;
+        published.recv().await.unwrap();
+        tokio::time::pause();
+        let bad = "documents/Service/default/bad";
+        fixture.store.commit(Transaction::new().put(bad, "?")).await.unwrap();
+        fixture.store.commit(Transaction::new().delete(bad)).await.unwrap();
+        // Whether or not the bad one was seen in between, what is published next is good.
+        let next = published.recv().await.unwrap();
+        assert_eq!((next.documents.len(), next.revision), (1, 3));
+        assert!(fixture.store.range(Keys::one(bad), None).await.unwrap().entries.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_control_plane_does_not_start_on_what_it_cannot_read() {
+        let fixture = fixture(100);
+        fixture.store.commit(Transaction::new().put("documents/Service/default/bad", "?")).await.unwrap();
+        assert!(fixture.load().await.is_err());
+    }
 }
