@@ -3,13 +3,13 @@
 //! ```no_run
 //! use http_body_util::Empty;
 //! use mesh_client::MeshClient;
-//! use tower::{Service, ServiceExt};
+//! use tower::ServiceExt;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let mesh = mesh_core::Mesh::from_env().await?;
-//! let mut client = MeshClient::new(&mesh);
+//! let client = MeshClient::new(&mesh);
 //! let request = http::Request::get("http://reviews:9080/reviews/1").body(Empty::<bytes::Bytes>::new())?;
-//! let response = client.ready().await?.call(request).await?;
+//! let response = client.oneshot(request).await?;
 //! # let _ = response; Ok(()) }
 //! ```
 //! A tonic client takes a [`MeshChannel`] where it would take tonic's own: `ReviewsClient::new(MeshChannel::new(&mesh,

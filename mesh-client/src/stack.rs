@@ -132,13 +132,15 @@ impl Call<'_> {
         dialled: Option<&Result<channel::Destination, NotAHost>>,
         head: &mut http::request::Parts,
     ) -> Result<Destination, ClientError> {
-        let https = host::is_https(&head.uri);
         let (name, authority) = match dialled {
             Some(Ok(channel)) => (channel.host.clone(), Some(&channel.authority)),
             Some(Err(error)) => return Err(error.clone().into()),
-            None => (host::dialled(&head.uri, &head.headers)?, None),
+            None => match host::known(&self.outbound.mesh, &head.uri, &head.headers) {
+                Some(config) => return Ok(Destination::Mesh(config)),
+                None => (host::dialled(&head.uri, &head.headers)?, None),
+            },
         };
-        if https {
+        if host::is_https(&head.uri) {
             return Err(ClientError::Https { host: name.as_str().into() });
         }
         let wait = self.outbound.mesh.settings().resolve_wait;
@@ -236,6 +238,10 @@ impl Call<'_> {
         let Some(deadline) = limits.deadline(self.start) else {
             return sending.await;
         };
+        // Asked of the clock, since a timer goes off only with its next tick.
+        if deadline <= Instant::now() {
+            return Err(ClientError::Deadline);
+        }
         let mut timer = Timer::at(deadline);
         let mut sending = pin!(sending);
         let mut response = poll_fn(|cx| match sending.as_mut().poll(cx) {

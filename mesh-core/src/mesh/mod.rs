@@ -103,9 +103,15 @@ impl Mesh {
         if self.0.membership == Membership::Off {
             return Some(HostState::Absent);
         }
-        let state = self.0.view.snapshot().hosts.get(host.as_str()).cloned();
+        self.host_as_written(host.as_str())
+    }
+
+    /// As [`host`](Self::host), for an authority as a request writes it: where that is the canonical spelling of a known host,
+    /// the request path need not parse it. `None` says nothing but that it must.
+    pub fn host_as_written(&self, authority: &str) -> Option<HostState> {
+        let state = self.0.view.snapshot().hosts.get(authority).cloned();
         if state.is_some() {
-            self.0.view.demand.mark(host.as_str());
+            self.0.view.demand.mark(authority);
         }
         state
     }
