@@ -62,7 +62,7 @@ impl Process {
     /// Where the line does not come in time, with everything the process printed.
     pub fn line_with(&mut self, text: &str, limit: Duration) -> String {
         let ended = |process: &mut Self| process.child.try_wait().ok().flatten();
-        let line = wait::until(&format!("{}: a line with `{text}`", self.name), limit, || {
+        wait::until(&format!("{}: a line with `{text}`", self.name), limit, || {
             let found = self.output().lines().find(|line| line.contains(text)).map(str::to_owned);
             if found.is_none()
                 && let Some(status) = ended(self)
@@ -70,8 +70,7 @@ impl Process {
                 panic!("{} ended ({status}) without a line with `{text}`:\n{}", self.name, self.output());
             }
             found
-        });
-        line
+        })
     }
 
     /// Sends a signal by name, such as `TERM`.
