@@ -118,6 +118,8 @@ impl Pipeline {
                 broken |= seen.is_err();
                 stale.note(&seen);
             }
+            // What came during the pause belongs to this publication, whichever input it came by.
+            stale.instances |= self.sources.instances.has_changed().unwrap_or(false);
             match self.refresh(stale).await {
                 Ok(changed) => {
                     stale = Stale::default();

@@ -268,6 +268,25 @@ async fn documents_are_applied_whole_listed_and_deleted() {
 }
 
 #[tokio::test]
+async fn explanations_are_of_what_is_applied_and_registered() {
+    let control_plane = ControlPlane::start().await;
+    let (_, member) = control_plane.member().await;
+    RegistryClient::new(member).register(registration(41001)).await.unwrap();
+    let mut admin = control_plane.admin().await;
+    admin.apply(source(ROUTE)).await.unwrap();
+    let questions = [r#"{"url": "http://reviews:9080/"}"#, "no question"].map(str::to_owned);
+    let answers = admin.explain(questions.to_vec()).await.unwrap();
+    let decision: serde_json::Value = serde_json::from_str(&answers[0]).unwrap();
+    assert_eq!(decision["route"]["at"], "reviews.yaml:7", "{decision:#}");
+    let endpoint = &decision["destinations"][0]["endpoints"][0];
+    assert_eq!(
+        (&endpoint["address"], &endpoint["workload"]),
+        (&"127.0.0.1:41001".into(), &"default/reviews-v1".into())
+    );
+    assert!(answers[1].starts_with(r#"{"error":"#), "{}", answers[1]);
+}
+
+#[tokio::test]
 async fn a_silent_peer_holds_up_nobody() {
     let control_plane = ControlPlane::start().await;
     let silent: Vec<TcpStream> = futures_util::future::join_all(
