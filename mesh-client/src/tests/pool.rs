@@ -107,3 +107,45 @@ async fn a_connect_goes_on_when_the_request_that_asked_for_it_is_given_up() {
     assert_eq!(send(&outbound, get("/")).await.status(), 200);
     assert_eq!(peer.connections(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endpoints_that_come_and_go_under_load_cost_no_request() {
+    let peers = [Peer::start(Manner::Echo).await, Peer::start(Manner::Echo).await];
+    // Without retries, so that nothing hides what a removal breaks.
+    let setup = Setup { retries: 0, ..Setup::http2(peers.iter().map(|peer| peer.address)) };
+    let spec = setup.cluster().spec.clone();
+    let specs: Vec<_> = setup.cluster().endpoints.iter().map(|endpoint| endpoint.spec.clone()).collect();
+    let mut states = mesh_core::balance::EndpointStates::default();
+    let mut joined = |specs: &[EndpointSpec]| {
+        let (state, endpoints) = states.join(&spec, specs);
+        let cluster = Arc::new(Cluster::new(spec.clone(), endpoints, state));
+        snapshot(vec![route(RouteMatch::everything(), setup.forward())], Some(cluster))
+    };
+    let (mesh, publisher) = Mesh::from_parts(Parts { snapshot: joined(&specs), ..Parts::default() });
+    let outbound = Outbound::new(&mesh);
+    let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let load = (0..8).map(|_| {
+        let (outbound, ended) = (outbound.clone(), ended.clone());
+        tokio::spawn(async move {
+            let mut count = 0;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                let response = send(&outbound, get("/")).await;
+                assert_eq!(response.status(), 200, "{:?}", response.extensions().get::<ClientError>());
+                count += 1;
+            }
+            count
+        })
+    });
+    let load: Vec<_> = load.collect();
+    for round in 0..50 {
+        let seen = peers[0].requests() + peers[1].requests();
+        while peers[0].requests() + peers[1].requests() < seen + 20 {
+            tokio::task::yield_now().await;
+        }
+        publisher.publish(joined(if round % 2 == 0 { &specs[1..] } else { &specs }));
+    }
+    ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    let sent: u32 = join_all(load).await.into_iter().map(Result::unwrap).sum();
+    assert_eq!(sent, peers[0].requests() + peers[1].requests());
+    assert!(peers[0].connections() > 1, "it was closed and connected to anew");
+}
