@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mesh_core::resource::{self, InboundListener, InvalidResource, ResourceType};
-use mesh_core::snapshot::{Closures, HostConfig, HostState, Snapshot, Update};
+use mesh_core::snapshot::{Closures, HostState, Snapshot, Update};
 
 use crate::model::{Caller, World};
 use crate::translate::Translated;
@@ -21,14 +21,10 @@ pub(super) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// The closure of a dialled `HOST:PORT`; none if the control plane knows no such host.
-    pub(super) fn host(&self, dialled: &str) -> Result<Option<Arc<HostConfig>>, InvalidResource> {
-        let name: Arc<str> = dialled.into();
-        let snapshot = self.snapshot(Some(name), None)?;
-        Ok(snapshot.hosts.into_values().next().and_then(|state| match state {
-            HostState::Ready(config) => Some(config),
-            HostState::Absent | HostState::Refused => None,
-        }))
+    /// What the control plane says of a dialled `HOST:PORT`.
+    pub(super) fn host(&self, dialled: &str) -> Result<HostState, InvalidResource> {
+        let snapshot = self.snapshot(Some(dialled.into()), None)?;
+        Ok(snapshot.hosts.into_values().next().unwrap_or(HostState::Absent))
     }
 
     /// The inbound listener of the caller's own address.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use mesh_core::canonical::{HostPort, NotCanonical, canonicalize_uri, outbound_authority};
+use mesh_core::canonical::{NotCanonical, canonicalize_uri, outbound_authority};
 use mesh_core::resource::{BalancerPolicy, Health, Provenance, UpstreamTls as WireTls};
 use mesh_core::route::{
     Forward, HeaderOperations, RequestFacts, RetryPolicy, Route, RouteAction, WeightedDestination,
 };
-use mesh_core::snapshot::{Cluster, HostConfig};
+use mesh_core::snapshot::{Cluster, HostConfig, HostState};
 use mesh_core::status::{Fault, answer};
 use mesh_core::trace::Steps;
 
@@ -23,7 +23,6 @@ use super::inbound::{self, Arriving};
 use super::question::{Protocol, Question};
 use super::request::{self, Request};
 use super::target::Target;
-use crate::document::OutboundTrafficPolicy;
 use crate::model::{Caller, View, World, is_untold};
 use crate::translate::name::{ClusterName, FORBIDDEN};
 
@@ -43,11 +42,12 @@ pub(super) fn decide(
     let step = Step { client, question, request };
     let mut decision = Decision::new(Outcome::Forward);
     let taken = match step.dialled()? {
-        Some(host) => {
+        HostState::Ready(host) => {
             decision.host = Some(host.host.to_string());
             step.route(&host, &mut decision)
         }
-        None => step.outside(&mut decision),
+        HostState::Refused => Err(Fault::DeniedOutbound),
+        HostState::Absent => step.outside(&mut decision),
     };
     match taken {
         Ok(Some(arriving)) => step.inbound(&arriving, &mut decision)?,
@@ -67,23 +67,20 @@ struct Step<'a> {
 impl Step<'_> {
     /// What the request is for: the host that its `host` header names, where the mesh has it on the dialled port, else what
     /// is dialled.
-    fn dialled(&self) -> Result<Option<Arc<HostConfig>>, Unanswerable> {
+    fn dialled(&self) -> Result<HostState, Unanswerable> {
         let named = self.request.named().filter(|named| *named != self.request.dialled);
-        for name in named.iter().chain([&self.request.dialled]).map(HostPort::as_str) {
-            if let Some(host) = self.client.host(name)? {
-                return Ok(Some(host));
-            }
+        if let Some(named) = named
+            && let ready @ HostState::Ready(_) = self.client.host(named.as_str())?
+        {
+            return Ok(ready);
         }
-        Ok(None)
+        Ok(self.client.host(self.request.dialled.as_str())?)
     }
 
     /// A host that the mesh does not know.
     fn outside(&self, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
-        let dialled = &self.request.dialled;
-        decision.trace.push(format!("{}: the mesh has no such host", dialled.as_str()));
-        if self.client.world.settings().outbound_traffic_policy == OutboundTrafficPolicy::RegistryOnly {
-            return Err(Fault::DeniedOutbound);
-        }
+        let dialled = self.request.dialled.as_str();
+        decision.trace.push(format!("{dialled}: the mesh has no such host"));
         decision.outcome = Outcome::Passthrough;
         if let Some(parts) = &self.request.parts {
             decision.upstream_request = Some(upstream_request(parts).map_err(bad_request)?);

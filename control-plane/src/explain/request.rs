@@ -16,8 +16,6 @@ pub(super) struct Request {
     pub(super) dialled: HostPort,
     /// `http` or `https`.
     pub(super) scheme: &'static str,
-    /// What the text of the path was.
-    pub(super) path: String,
 }
 
 impl Request {
@@ -36,6 +34,9 @@ impl Request {
             _ => return Err(refuse("its scheme is not http, https or tcp")),
         };
         let dialled = HostPort::parse(authority, default_port).map_err(|error| refuse(&error.to_string()))?;
+        if dialled.port() == 0 {
+            return Err(refuse("its port is missing"));
+        }
         let authority = Authority::try_from(authority).map_err(|error| refuse(&error.to_string()))?;
         let path = match path {
             "" => "/".to_owned(),
@@ -46,7 +47,7 @@ impl Request {
             Ok(path) => Some(head(question, scheme, authority, path)?),
             Err(_) => None,
         };
-        Ok(Self { parts, dialled, scheme, path })
+        Ok(Self { parts, dialled, scheme })
     }
 
     /// The host that the `host` header names, on the dialled port.

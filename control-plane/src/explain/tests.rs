@@ -223,6 +223,7 @@ fn a_bad_line_is_an_error_in_its_place() {
     check("{", "not understood");
     check("{}", "url");
     check(r#"{"url": "reviews:9080"}"#, "scheme");
+    check(r#"{"url": "tcp://reviews", "protocol": "tcp"}"#, "port");
     check(r#"{"url": "http://reviews:9080/", "color": "red"}"#, "color");
     check(r#"{"url": "http://reviews:9080/", "draw": 1.0}"#, "draw");
     check(r#"{"url": "http://reviews:9080/", "inbound_only": true}"#, "at");

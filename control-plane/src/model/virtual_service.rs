@@ -29,9 +29,9 @@ impl Routing {
     }
 
     /// The most specific of its hosts that covers `full_name`.
-    fn covering(&self, full_name: &str) -> Option<(bool, usize)> {
+    pub fn pattern(&self, full_name: &str) -> Option<&str> {
         let covering = self.hosts.iter().filter(|pattern| host::covers(pattern, full_name));
-        covering.map(|pattern| host::specificity(pattern)).max()
+        covering.max_by_key(|pattern| host::specificity(pattern)).map(String::as_str)
     }
 
     /// The rules that can apply to this caller on this port, with their place in the document. The entries of a rule
@@ -62,7 +62,8 @@ fn applies(entry: &HttpMatch, view: &View<'_>, port: u16) -> bool {
 /// The document that speaks for a host. `all` are the oldest first. Those private to the caller's namespace come before those
 /// exported to it by name, and those before public ones; among them an exact host beats a wildcard, then age decides.
 pub(super) fn select<'w>(all: &'w [Routing], view: &View<'_>, full_name: &str) -> Option<&'w Routing> {
-    let covering: Vec<_> = all.iter().filter_map(|one| Some((one, one.covering(full_name)?))).collect();
+    let covering: Vec<_> =
+        all.iter().filter_map(|one| Some((one, host::specificity(one.pattern(full_name)?)))).collect();
     if covering.iter().all(|(one, _)| one.visibility == Visibility::Public) {
         return best(covering.into_iter());
     }

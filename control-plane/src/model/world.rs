@@ -89,9 +89,20 @@ impl World {
         if let Some((name, service)) = service {
             return service.port(port).map(|_| Resolved { host: name.clone(), service: Some(service) });
         }
-        // A VirtualService may speak for a host without a service; it then holds on any port (DESIGN §5).
-        let routed = names.into_iter().find(|name| self.config.virtual_service(view, name, port).is_some());
-        routed.map(|host| Resolved { host, service: None })
+        // A VirtualService may speak for a host without a service; it then holds on any port (DESIGN §5). A wildcard that
+        // some service meets means those services and no other host, as in Istio.
+        let speaks = |name: &String| {
+            let routing = self.config.virtual_service(view, name, port);
+            let pattern = routing.and_then(|routing| routing.pattern(name));
+            pattern.is_some_and(|pattern| !pattern.starts_with('*') || !self.any_service(pattern))
+        };
+        names.into_iter().find(speaks).map(|host| Resolved { host, service: None })
+    }
+
+    fn any_service(&self, pattern: &str) -> bool {
+        let granted = self.granted.keys().map(|host| &**host);
+        let declared = self.config.all_services().map(|service| &*service.host);
+        declared.chain(granted).any(|host| host::covers(pattern, host))
     }
 
     /// The service that a caller reaches by a full name: of its own namespace first, then by origin, then the oldest.

@@ -55,4 +55,6 @@ pub fn version(message: &Any) -> String {
 }
 
 #[cfg(test)]
+mod rbac_tests;
+#[cfg(test)]
 mod tests;

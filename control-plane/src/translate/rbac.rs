@@ -41,8 +41,7 @@ pub(super) fn filters(
         listener::filter("envoy.filters.http.rbac", encode::pack(&config, &RBAC))
     };
     let mut filters = Vec::new();
-    // A DENY policy without rules refuses nobody; one without any rule at all needs no filter.
-    if deny.iter().any(|policy| !policy.spec.rules.is_empty()) {
+    if !deny.is_empty() {
         filters.push(rules(&deny, WireAction::Deny));
     }
     if !allow.is_empty() {

@@ -167,3 +167,21 @@ fn a_mesh_that_lets_nothing_out_answers_for_every_other_host() {
     let action = block.virtual_hosts[0].routes[0].action.clone();
     assert!(matches!(action, Some(route_v3::Action::DirectResponse(answer)) if answer.status == 502));
 }
+
+#[test]
+fn a_wildcard_that_services_meet_means_those_services_alone() {
+    let world = world(
+        "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: wild, namespace: other}
+spec: {hosts: ['*.cluster.local', '*.example.com'], http: [{directResponse: {status: 200}}]}
+",
+    );
+    let check = |host: &str, expected: bool| {
+        let name = format!("{host}:80");
+        let translated = translate(&world, &caller("default"), ResourceType::Listener, &name);
+        assert_eq!(translated.message.is_some(), expected, "{host}");
+    };
+    check("nobody.cluster.local", false);
+    check("nobody.example.com", true);
+}

@@ -1,0 +1,45 @@
+//! Cases that this mesh answers otherwise on purpose, or that cannot be asked of it, each with the reason.
+
+/// Why a case is excepted. `*` at a name's end stands for any end.
+pub(super) fn reason(corpus: &str, name: &str) -> Option<&'static str> {
+    let listed = EXCEPTIONS.iter().find(|(of, pattern, _)| *of == corpus && covers(pattern, name));
+    listed.map(|(_, _, reason)| *reason)
+}
+
+fn covers(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    }
+}
+
+/// Corpus, case, reason.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    (
+        "gateway-api-conformance",
+        "HTTPRouteBackendProtocolWebSocket *",
+        "explain's contract has no protocol for it",
+    ),
+    (
+        "istio-crd-validation",
+        "serviceentry-valid [0] full",
+        "`001:db8::` without quotes is a mapping in YAML",
+    ),
+    ("istio-peer-authn", "matrix tls to auto port PERMISSIVE", UNDECLARED),
+    ("istio-peer-authn", "matrix https to auto port PERMISSIVE", UNDECLARED),
+    ("istio-peer-authn", "matrix passthrough https PERMISSIVE", UNDECLARED),
+    ("istio-vs-merge", "unknown port 8080 (virtualservice)", ANY_PORT),
+    ("istio-vs-merge", "unknown port 8080 match 8080 (virtualservice)", ANY_PORT),
+    (
+        "istio-vs-merge",
+        "wildcard and explicit unknown (virtualservice)",
+        "null says that no virtual host is called `*.example.tld`; a request for such a host meets `*.tld`",
+    ),
+];
+
+/// The mesh's servers terminate TLS themselves, so that there is no application behind to pass foreign TLS to.
+const UNDECLARED: &str =
+    "a server in the mesh's own process terminates TLS on every port that is not declared TCP";
+/// DESIGN §5.
+const ANY_PORT: &str =
+    "a VirtualService's host without a service is routed on any port, as there is no listener to miss";

@@ -1,0 +1,121 @@
+//! Which DestinationRule applies, and which services and VirtualServices a caller sees.
+
+use std::sync::Arc;
+
+use control_plane::explain::{Explainer, Outcome as Answer};
+use control_plane::model::{Caller, Config, View, World};
+use serde_json::{Value, json};
+
+use super::{Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
+
+#[test]
+fn callers_see_what_is_exported_to_them() {
+    let Some(folder) = folder("istio-dr-select") else { return };
+    let corpus = cases(folder.join("cases.yaml"));
+    let mut tally = Tally::new("istio-dr-select");
+    for section in
+        ["destination_rule_export_to", "destination_rule_merge", "destination_rule_workload_selector"]
+    {
+        for (index, case) in items(&corpus[section], "cases").iter().enumerate() {
+            let outcome = outcome(destination_rule(items(&corpus[section], "docs"), case));
+            tally.case(&format!("{section} [{index}]"), outcome);
+        }
+    }
+    for (index, case) in items(&corpus["virtual_service_visibility"], "cases").iter().enumerate() {
+        let documents = items(&corpus["virtual_service_visibility"], "docs");
+        tally.case(
+            &format!("virtual_service_visibility [{index}]"),
+            outcome(virtual_services(documents, case)),
+        );
+    }
+    for case in items(&corpus, "service_visibility") {
+        tally.case(&format!("service_visibility {}", text(case, "name")), outcome(service(case)));
+    }
+    tally.finish(20);
+}
+
+/// A service of some namespace, as the cases presume one.
+fn entry(host: &str, namespace: &str) -> Value {
+    json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "called", "namespace": namespace},
+        "spec": {"hosts": [host], "location": "MESH_INTERNAL", "resolution": "STATIC", "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
+    })
+}
+
+fn destination_rule(documents: &[Value], case: &Value) -> Result<(), Outcome> {
+    let host = text(case, "host");
+    // Istio's validation refuses some of the lists that its own unit test uses; what they mean is what counts here.
+    let documents: Vec<Value> = documents.iter().map(valid).collect();
+    let namespace = case["service_namespace"].as_str().unwrap_or(text(case, "client_namespace"));
+    let called = entry(host, namespace);
+    let documents = read(&[source(documents.iter().chain([&called]))])?;
+    let world = World::offline(Arc::new(Config::new(&documents)));
+    let caller = Caller { namespace: text(case, "client_namespace").into(), ..Caller::default() };
+    let view = View::new(&caller);
+    let service =
+        world.service(&view, host).ok_or_else(|| Outcome::Wrong("the service is not seen".to_owned()))?;
+    let rules = world.config().destination_rules(&view, service);
+    let found: Vec<&str> = rules.subset_names().collect();
+    if let [merged] = items(case, "expect_merged") {
+        return same("the number of subsets", Some(found.len() as u64), merged["subset_count"].as_u64());
+    }
+    let expected: Vec<&str> = items(case, "expect_subsets").iter().filter_map(Value::as_str).collect();
+    same("the subsets", found, expected)
+}
+
+/// A document as a user could apply it: a list with `*` is `*`, and names are in small letters.
+fn valid(document: &Value) -> Value {
+    let mut document = document.clone();
+    if items(&document["spec"], "exportTo").contains(&json!("*")) {
+        document["spec"]["exportTo"] = json!(["*"]);
+    }
+    for entry in document["spec"]["exportTo"].as_array_mut().into_iter().flatten() {
+        *entry = json!(entry.as_str().unwrap_or_default().to_ascii_lowercase());
+    }
+    document["metadata"]["name"] = json!(text(&document["metadata"], "name").to_ascii_lowercase());
+    document
+}
+
+/// Every host of the documents is called, and the seen ones are those expected.
+fn virtual_services(documents: &[Value], case: &Value) -> Result<(), Outcome> {
+    if text(case, "gateway") != "mesh" {
+        return Err(Outcome::OutOfScope(
+            "the caller is a gateway, which explain answers `unsupported`".to_owned(),
+        ));
+    }
+    let routed: Vec<Value> = documents
+        .iter()
+        .map(|document| {
+            let mut document = valid(document);
+            document["spec"]["http"] = json!([{"directResponse": {"status": 200}}]);
+            document
+        })
+        .collect();
+    let mut explainer = Explainer::offline(read(&[source(&routed)])?);
+    let expected = items(case, "expect_hosts_in_order");
+    for host in documents.iter().flat_map(|document| items(&document["spec"], "hosts")) {
+        let url = format!("http://{}/", host.as_str().unwrap_or_default());
+        let from = json!({"namespace": case["client_namespace"]});
+        let question = json!({"url": url, "from": from, "mesh": {"root_namespace": "zzz"}});
+        let seen = ask(&mut explainer, question)?.outcome == Answer::DirectResponse;
+        same(&url, seen, expected.contains(host))?;
+    }
+    Ok(())
+}
+
+fn service(case: &Value) -> Result<(), Outcome> {
+    let mut called = entry("called.example.com", text(case, "service_namespace"));
+    if case["exportTo"].is_array() {
+        called["spec"]["exportTo"] = case["exportTo"].clone();
+    }
+    let mut explainer = Explainer::offline(read(&[source([&called])])?);
+    let defaults = &case["default_service_export_to"];
+    let mesh = match defaults.is_array() {
+        true => json!({"default_export_to": {"service": defaults}}),
+        false => json!({}),
+    };
+    let from = json!({"namespace": case["client_namespace"]});
+    let decision =
+        ask(&mut explainer, json!({"url": "http://called.example.com/", "from": from, "mesh": mesh}))?;
+    same("seen", decision.outcome == Answer::Forward, case["visible"] == json!(true))
+}
