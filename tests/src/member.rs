@@ -28,7 +28,11 @@ impl ControlPlane {
     /// Where joining fails.
     pub async fn join(&self, token: &[&str]) -> Mesh {
         let join = self.token(token);
-        Mesh::builder(join).save_nothing().start().await.unwrap_or_else(|problem| panic!("{token:?}: {problem}"))
+        Mesh::builder(join)
+            .save_nothing()
+            .start()
+            .await
+            .unwrap_or_else(|problem| panic!("{token:?}: {problem}"))
     }
 
     /// Serves an instance `name` of `service` (such as `echo:9080`) with a version label, on a free port.

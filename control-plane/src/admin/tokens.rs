@@ -1,5 +1,6 @@
 //! Making, listing and ending join tokens.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mesh_core::identity::{RootFingerprint, TrustDomain};
@@ -97,10 +98,16 @@ fn grant(request: CreateTokenRequest) -> Result<Grant, Status> {
             SERVICE_DOMAIN,
         )
     };
+    let mut labels: BTreeMap<String, String> = labels.into_iter().collect();
+    // The label that selectors go by, in Istio's examples and in what `mesh allow` writes.
+    if let Some(service) = services.first() {
+        let app = service.name.split('.').next().unwrap_or_default();
+        labels.entry("app".to_owned()).or_insert_with(|| app.to_owned());
+    }
     let services: Result<Vec<_>, _> = services.iter().map(parse).collect();
     Ok(Grant {
         services: services.map_err(|refused| Status::invalid_argument(refused.to_string()))?,
-        labels: labels.into_iter().collect(),
+        labels,
         locality: Some(locality).filter(|locality| !locality.is_empty()),
         namespace,
         service_account,

@@ -35,7 +35,7 @@ pub(super) struct Create {
     /// The service account of its identity [default: the first service's name]
     #[arg(long)]
     service_account: Option<String>,
-    /// A label of its instances, such as version=v2
+    /// A label of its instances, such as version=v2; `app` is the first service's name where it is not given
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
     /// How many processes may join with it; 0: any number
