@@ -13,6 +13,7 @@ mod files;
 mod get;
 mod made;
 mod output;
+mod serve;
 mod split;
 mod status;
 mod table;
@@ -42,6 +43,7 @@ const EXAMPLE: &str = "Example:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Arguments),
     #[command(subcommand)]
     Token(token::Command),
     Apply(apply::Arguments),
@@ -80,6 +82,7 @@ pub fn run() -> ExitCode {
 impl Command {
     fn run(self) -> Result<Exit, Failure> {
         match self {
+            Self::Serve(arguments) => serve::run(arguments),
             Self::Token(command) => token::run(command),
             Self::Apply(arguments) => apply::run(arguments),
             Self::Get(arguments) => get::run(arguments),

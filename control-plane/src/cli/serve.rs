@@ -54,14 +54,16 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
 fn options(arguments: Arguments) -> Result<Options, Failure> {
     let usage = |problem: String| Failure::Usage(problem);
     let advertise = arguments.advertise.iter().map(|address| {
-        ControlPlaneAddress::parse(address).map_err(|problem| Failure::Usage(format!("--advertise {address}: {problem}")))
+        ControlPlaneAddress::parse(address)
+            .map_err(|problem| Failure::Usage(format!("--advertise {address}: {problem}")))
     });
     Ok(Options {
         data: arguments.data.map_or_else(default_data, Ok)?,
         listen: arguments.listen,
         plain: arguments.plain,
         advertise: advertise.collect::<Result<_, _>>()?,
-        trust_domain: TrustDomain::parse(&arguments.trust_domain).map_err(|problem| usage(problem.to_string()))?,
+        trust_domain: TrustDomain::parse(&arguments.trust_domain)
+            .map_err(|problem| usage(problem.to_string()))?,
         lease: Duration::from_secs(arguments.lease),
         credential: Credential::default_path(|name| std::env::var_os(name)),
     })
@@ -69,6 +71,8 @@ fn options(arguments: Arguments) -> Result<Options, Failure> {
 
 fn default_data() -> Result<PathBuf, Failure> {
     let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
-    let home = home.ok_or_else(|| Failure::Usage("there is no home directory to keep data in; give --data DIR".into()))?;
+    let home = home.ok_or_else(|| {
+        Failure::Usage("there is no home directory to keep data in; give --data DIR".into())
+    })?;
     Ok(home.join(".local/share/mesh"))
 }

@@ -1,4 +1,7 @@
 //! The whole mesh under test, in one binary: real processes, real sockets, real files.
 
 mod corpora;
+mod documents;
+mod joining;
 mod store_kill;
+mod weight_shifts;

@@ -47,7 +47,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     if !options.no_build {
         build()?;
     }
-    let mut fleet = Fleet::start().await?;
+    let fleet = Fleet::start().await?;
     for (name, text) in DOCUMENTS {
         fleet.apply(name, text)?;
     }

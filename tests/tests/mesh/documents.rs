@@ -1,0 +1,115 @@
+//! Bad documents: one clear error each, nothing applied by half, the running mesh keeps its last good configuration.
+
+use mesh_tests::ControlPlane;
+use mesh_tests::process::{Finished, run};
+
+const GOOD: &str = "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: reviews
+spec:
+  hosts: [reviews]
+  http:
+  - name: only
+    route:
+    - destination:
+        host: reviews
+";
+
+/// What is wrong, the document, and what the one error must name beside file, line and next step.
+const BAD: [(&str, &str, &[&str]); 8] = [
+    ("malformed YAML", "apiVersion: v1\nkind: [\n", &["bad.yaml:"]),
+    (
+        "unknown field",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  exportTwo: []\n  http:\n  - route:\n    - destination:\n        host: x\n",
+        &["bad.yaml:7", "exportTwo", "exportTo"],
+    ),
+    (
+        "wrong type",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: x\n  http: []\n",
+        &["bad.yaml:6", "hosts"],
+    ),
+    (
+        "bad regex",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - match:\n    - uri:\n        regex: '('\n    route:\n    - destination:\n        host: x\n",
+        &["bad.yaml:10", "regex"],
+    ),
+    (
+        "impossible weights",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n      weight: 0\n    - destination:\n        host: y\n      weight: 0\n",
+        &["bad.yaml:", "weight"],
+    ),
+    (
+        "duplicate",
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: x\nspec:\n  ports:\n  - port: 80\n---\napiVersion: v1\nkind: Service\nmetadata:\n  name: x\nspec:\n  ports:\n  - port: 80\n",
+        &["bad.yaml:", "Service/default/x"],
+    ),
+    (
+        "dangling subset",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [reviews]\n  http:\n  - route:\n    - destination:\n        host: reviews\n        subset: nowhere\n",
+        &["bad.yaml:", "subset", "nowhere"],
+    ),
+    (
+        "a field not honoured yet",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n    fault:\n      abort:\n        httpStatus: 500\n        percentage:\n          value: 100\n",
+        &["bad.yaml:11", "fault"],
+    ),
+];
+
+#[test]
+fn a_bad_document_is_refused_whole_and_named() {
+    let control_plane = ControlPlane::start();
+    control_plane.apply("good.yaml", GOOD);
+    for (what, text, named) in BAD {
+        let file = control_plane.scratch().join("bad.yaml");
+        // A good change beside the bad one must not come through alone.
+        let good = control_plane.scratch().join("also-good.yaml");
+        std::fs::write(&file, text).expect("a temporary file");
+        std::fs::write(&good, GOOD.replace("name: only", "name: changed")).expect("a temporary file");
+        let paths = [&good, &file].map(|path| path.to_str().expect("UTF-8"));
+        let applied = control_plane.mesh(&["apply", "-f", paths[0], "-f", paths[1]]);
+        one_error(what, &applied, named);
+        let validated = run("mesh", &["validate", "-f", paths[1]]);
+        assert_eq!(validated.code, Some(1), "{what}: {}{}", validated.stdout, validated.stderr);
+        let stored = control_plane.mesh(&["get", "-o", "yaml"]).success();
+        assert!(stored.contains("name: only") && !stored.contains("name: changed"), "{what}: {stored}");
+    }
+}
+
+fn one_error(what: &str, applied: &Finished, named: &[&str]) {
+    assert_eq!(applied.code, Some(1), "{what}: {}{}", applied.stdout, applied.stderr);
+    let errors: Vec<&str> = applied.stderr.lines().filter(|line| line.contains("bad.yaml")).collect();
+    let [error] = errors[..] else { panic!("{what}: not one error:\n{}", applied.stderr) };
+    for word in named.iter().chain(&["next"]) {
+        assert!(error.contains(word), "{what}: `{word}` is missing in: {error}");
+    }
+}
+
+#[test]
+fn exit_statuses_tell_what_happened() {
+    let control_plane = ControlPlane::start();
+    let nobody = control_plane.scratch().join("nobody.json");
+    let credential = std::fs::read_to_string(control_plane.credential()).expect("a credential");
+    // A port that was just free: nobody answers there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port");
+    std::fs::write(&nobody, credential.replace(control_plane.address(), &free.to_string()))
+        .expect("a temporary file");
+    let check = |arguments: &[&str], expected: i32| {
+        let finished = control_plane.mesh(arguments);
+        assert_eq!(finished.code, Some(expected), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+    };
+    check(&["get"], 0);
+    check(&["get", "VirtualService/none"], 1);
+    check(&["split", "reviews", "v1"], 2);
+    check(&["split", "reviews", "v1=1"], 0);
+    let inert = control_plane.scratch().join("gateway.yaml");
+    std::fs::write(&inert, "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\n")
+        .expect("a temporary file");
+    check(&["apply", "-f", inert.to_str().expect("UTF-8")], 3);
+    let nobody = nobody.to_str().expect("UTF-8");
+    assert_eq!(run("mesh", &["get", "--admin", nobody]).code, Some(4));
+    assert_eq!(run("mesh", &["no-such-command"]).code, Some(2));
+    assert!(run("mesh", &["--help"]).success().starts_with("Example:"));
+}
