@@ -73,6 +73,7 @@ async fn refused(control_plane: &ControlPlane, join_string: &JoinString, reason:
             .find(|line| line.contains(id) && line.contains(reason))
             .map(str::to_owned)
     });
+    problem
 }
 
 fn parse(text: &str) -> JoinString {
