@@ -26,8 +26,8 @@ const BAD: [(&str, &str, &[&str]); 8] = [
     ),
     (
         "wrong type",
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: x\n  http: []\n",
-        &["bad.yaml:6", "hosts"],
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - match:\n    - port: many\n    route:\n    - destination:\n        host: x\n",
+        &["bad.yaml:9", "port"],
     ),
     (
         "bad regex",
@@ -78,7 +78,11 @@ fn a_bad_document_is_refused_whole_and_named() {
 
 fn one_error(what: &str, applied: &Finished, named: &[&str]) {
     assert_eq!(applied.code, Some(1), "{what}: {}{}", applied.stdout, applied.stderr);
-    let errors: Vec<&str> = applied.stderr.lines().filter(|line| line.contains("bad.yaml")).collect();
+    let errors: Vec<&str> = applied
+        .stderr
+        .lines()
+        .filter(|line| line.contains("bad.yaml") && line.contains(": error: "))
+        .collect();
     let [error] = errors[..] else { panic!("{what}: not one error:\n{}", applied.stderr) };
     for word in named.iter().chain(&["next"]) {
         assert!(error.contains(word), "{what}: `{word}` is missing in: {error}");
@@ -94,6 +98,8 @@ fn exit_statuses_tell_what_happened() {
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port");
+    // A copy is its owner's alone, as a credential must be.
+    std::fs::copy(control_plane.credential(), &nobody).expect("a temporary file");
     std::fs::write(&nobody, credential.replace(control_plane.address(), &free.to_string()))
         .expect("a temporary file");
     let check = |arguments: &[&str], expected: i32| {

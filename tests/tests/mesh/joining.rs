@@ -19,7 +19,7 @@ async fn a_token_that_is_wrong_used_up_expired_or_ended_joins_nobody() {
 
     let once = control_plane.token(&["--service", "echo:9080", "--uses", "1"]);
     join(&once).await.expect("the first use");
-    assert_eq!(refused(&control_plane, &parse(&once), "used up").await, told);
+    assert_eq!(refused(&control_plane, &parse(&once), "as often as it may").await, told);
 
     let brief = control_plane.token(&["--service", "echo:9080", "--ttl", "1s"]);
     tokio::time::sleep(Duration::from_millis(2_100)).await;
@@ -27,7 +27,7 @@ async fn a_token_that_is_wrong_used_up_expired_or_ended_joins_nobody() {
 
     let ended = parse(&control_plane.token(&SERVICE));
     control_plane.mesh(&["token", "revoke", ended.token.id.as_str()]).success();
-    assert_eq!(refused(&control_plane, &ended, "unknown").await, told);
+    assert_eq!(refused(&control_plane, &ended, "there is no token").await, told);
 }
 
 #[tokio::test(flavor = "multi_thread")]

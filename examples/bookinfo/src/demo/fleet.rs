@@ -135,6 +135,7 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
 /// Starts a process and waits for the line in which it says that it is ready.
 async fn start(name: &str, mut command: Command, ready: &str) -> anyhow::Result<(Child, String)> {
     let mut child = command
+        .env("RUST_LOG", "warn")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
