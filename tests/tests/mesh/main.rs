@@ -2,6 +2,7 @@
 
 mod corpora;
 mod documents;
+mod grpcio;
 mod joining;
 mod store_kill;
 mod weight_shifts;
