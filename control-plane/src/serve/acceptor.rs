@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use mesh_core::identity::peer_certificate;
-use rustls::ServerConfig;
+use mesh_core::identity::{PeerRefusal, peer_certificate};
+use rustls::{InvalidMessage, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -99,7 +99,7 @@ pub(super) async fn accept_all(
                     let _ = connections.send(Ok(Connection { stream, peer, _place: place })).await;
                     return;
                 }
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => reason_of(&error),
                 Err(_) => "no handshake in time".to_owned(),
             };
             counters.add(Event::ConnectionRefused);
@@ -131,6 +131,19 @@ async fn handshake(
         _ => None,
     };
     Ok((stream, Peer { remote, certificate, grant }))
+}
+
+/// Why a handshake failed, in an operator's words: rustls prints a refused certificate as a Rust value.
+fn reason_of(error: &io::Error) -> String {
+    if let Some(refusal) = PeerRefusal::find(error) {
+        return format!("its certificate was refused: {refusal}");
+    }
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            "it spoke plaintext where TLS is required".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Accepts one socket. Out of file descriptors is no reason to spin, nor to stop.
