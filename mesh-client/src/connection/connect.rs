@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
-use mesh_core::identity::{ALPN_HTTP2, IdentitySource};
+use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -60,9 +60,12 @@ pub enum ConnectErrorKind {
     /// The name could not be looked up, or TCP refused.
     #[error("cannot connect: {0}")]
     Tcp(#[source] io::Error),
-    /// The peer is not whom the cluster expects, or there is no TLS with it.
+    /// There is no TLS with it, or it does not want us.
     #[error("TLS handshake: {0}")]
     Tls(#[source] io::Error),
+    /// Somebody else answers there than the cluster's own servers.
+    #[error("the server's certificate was refused: {0}")]
+    Refused(#[source] PeerRefusal),
     /// The cluster wants mTLS and this process has no identity.
     #[error("the cluster demands mTLS and this process has no identity: it runs without a mesh (MESH_JOIN)")]
     NoIdentity,
@@ -116,7 +119,7 @@ impl Connector {
                 let identity = self.identity.as_ref().ok_or(ConnectErrorKind::NoIdentity)?;
                 let (connector, name) = tls::connector(identity, identities, sni, self.upstream.protocol)
                     .map_err(ConnectErrorKind::Configuration)?;
-                let tls = connector.connect(name, tcp).await.map_err(ConnectErrorKind::Tls)?;
+                let tls = connector.connect(name, tcp).await.map_err(no_tls)?;
                 let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
                 self.greet(tls, http2).await
             }
@@ -134,6 +137,14 @@ impl Connector {
             let connection = Http1Connection::handshake(io, self.http1_open.clone()).await;
             connection.map(Connected::Http1).map_err(ConnectErrorKind::Http1)
         }
+    }
+}
+
+/// A server that we refuse is told from a handshake that failed, however rustls has wrapped it.
+fn no_tls(error: io::Error) -> ConnectErrorKind {
+    match PeerRefusal::find(&error) {
+        Some(refusal) => ConnectErrorKind::Refused(refusal.clone()),
+        None => ConnectErrorKind::Tls(error),
     }
 }
 

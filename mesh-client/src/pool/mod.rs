@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mesh_core::balance::Transport;
 use mesh_core::identity::IdentitySource;
-use mesh_core::resource::UpstreamProtocol;
+use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
 
 use crate::connection::{
-    ConnectError, Connected, Connector, Http1Connection, Http2Connection, IdleHome, Stream, Target, Upstream,
-    Vacancy,
+    ConnectError, ConnectErrorKind, Connected, Connector, Http1Connection, Http2Connection, IdleHome, Stream,
+    Target, Upstream, Vacancy,
 };
 use dial::{Dial, Verdict};
 use idle::Idle;
@@ -151,9 +151,22 @@ impl Pool {
                 self.dialling().succeeded();
                 self.take_back(connection);
             }
-            Err(error) => self.dialling().failed(Arc::new(error), fastrand::f64(), Instant::now()),
+            Err(error) => {
+                self.report(&error);
+                self.dialling().failed(Arc::new(error), fastrand::f64(), Instant::now());
+            }
         }
         self.connector.vacancy.changed.notify_waiters();
+    }
+
+    /// A retry hides a failed connect from everybody. That somebody else answers at an endpoint must not stay hidden; the
+    /// back-off between connects bounds how often it is said.
+    fn report(&self, error: &ConnectError) {
+        if let (ConnectErrorKind::Refused(_), UpstreamTls::MeshMtls { sni, .. }) =
+            (&error.kind, &self.connector.upstream.tls)
+        {
+            tracing::warn!(meant = %sni, "connection refused: {error}");
+        }
     }
 
     /// Adds a connection in the place of those that are closed.
