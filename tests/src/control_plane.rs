@@ -16,6 +16,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct ControlPlane {
     directory: TempDir,
     process: Process,
+    trust_domain: String,
     address: String,
     plain: String,
 }
@@ -26,9 +27,17 @@ impl ControlPlane {
     /// # Panics
     /// Where it does not come up.
     pub fn start() -> Self {
+        Self::of_trust_domain("cluster.local")
+    }
+
+    /// Starts one of a trust domain of that name on free ports.
+    ///
+    /// # Panics
+    /// Where it does not come up.
+    pub fn of_trust_domain(name: &str) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let (process, address, plain) = serve(directory.path(), "127.0.0.1:0", "127.0.0.1:0");
-        Self { directory, process, address, plain }
+        let (process, address, plain) = serve(directory.path(), name, ["127.0.0.1:0", "127.0.0.1:0"]);
+        Self { directory, process, trust_domain: name.to_owned(), address, plain }
     }
 
     /// Kills it as a crash would.
@@ -39,7 +48,8 @@ impl ControlPlane {
     /// Starts it again on the same data and the same addresses.
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = serve(self.directory.path(), &self.address, &self.plain).0;
+        let addresses = [&*self.address, &*self.plain];
+        self.process = serve(self.directory.path(), &self.trust_domain, addresses).0;
     }
 
     /// The address of xDS, CA, registry and administration.
@@ -99,10 +109,10 @@ impl ControlPlane {
     }
 }
 
-fn serve(directory: &Path, listen: &str, plain: &str) -> (Process, String, String) {
+fn serve(directory: &Path, trust_domain: &str, [listen, plain]: [&str; 2]) -> (Process, String, String) {
     let mut command = Command::new(binary("mesh"));
     command.arg("serve").arg("--data").arg(directory.join("data"));
-    command.args(["--listen", listen, "--plain", plain]);
+    command.args(["--listen", listen, "--plain", plain, "--trust-domain", trust_domain]);
     command.env("HOME", directory).env_remove("MESH_ADMIN");
     let mut process = Process::start("control plane", &mut command);
     let line = process.line_with("mesh: serving", START);

@@ -3,15 +3,19 @@
 //! # Layout
 //!
 //! [`echo`] a service that says who answered · [`process`] a child process with its output · [`control_plane`] `mesh serve` and the commands against it ·
-//! [`wait`] bounded waiting.
+//! [`member`] a process of the mesh inside the test's own · [`stranger`] one that is no member · [`log`] what members tell
+//! their operators · [`wait`] bounded waiting.
 
 pub mod control_plane;
 pub mod echo;
+pub mod log;
 pub mod member;
 pub mod process;
+pub mod stranger;
 pub mod wait;
 
 pub use control_plane::ControlPlane;
 pub use echo::Echo;
 pub use member::Served;
 pub use process::Process;
+pub use stranger::Stranger;

@@ -1,9 +1,11 @@
 //! A process of the mesh inside the test's own: two `Mesh` values share nothing, so one test holds a whole fleet.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::Mesh;
+use mesh_server::{Counters, Server};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -17,6 +19,10 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct Served {
     /// What answers.
     pub echo: Echo,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whom it let in and whom not.
+    pub counters: Arc<Counters>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
 }
@@ -41,24 +47,29 @@ impl ControlPlane {
     /// Where joining fails.
     pub async fn serve(&self, service: &str, version: &str, name: &str) -> Served {
         let mesh = self.join(&["--service", service, "--label", &format!("version={version}")]).await;
-        Served::start(&mesh, Echo::new(name))
+        Served::start(&mesh, Echo::new(name)).await
     }
 }
 
 impl Served {
     /// Serves `echo` as this member on a free loopback port.
-    pub fn start(mesh: &Mesh, echo: Echo) -> Self {
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub async fn start(mesh: &Mesh, echo: Echo) -> Self {
+        let server = Server::builder(mesh).bind("127.0.0.1:0").await.expect("a free port");
+        let (address, counters) = (server.address(), server.counters());
         let (stop, stopped) = oneshot::channel();
-        let (mesh, routes) = (mesh.clone(), echo.routes());
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let routes = echo.routes();
         let task = tokio::spawn(async move {
-            mesh_server::serve_with_shutdown(&mesh, address, routes, async {
-                // A dropped sender means the same as a sent word: stop.
-                let _ = stopped.await;
-            })
-            .await
+            server
+                .serve_with_shutdown(routes, async {
+                    // A dropped sender means the same as a sent word: stop.
+                    let _ = stopped.await;
+                })
+                .await
         });
-        Self { echo, stop: Some(stop), task }
+        Self { echo, address, counters, stop: Some(stop), task }
     }
 
     /// Drains and ends it.

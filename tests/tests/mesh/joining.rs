@@ -33,10 +33,37 @@ async fn a_token_that_is_wrong_used_up_expired_or_ended_joins_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_under_another_root_gets_no_token() {
     let (meant, other) = (ControlPlane::start(), ControlPlane::start());
-    let mut misled = parse(&meant.token(&SERVICE));
-    misled.addresses = parse(&other.token(&SERVICE)).addresses;
-    let problem = join(&misled.encode().expect("a join string")).await.expect_err("another root").to_string();
-    assert!(problem.contains("root"), "{problem}");
+    let once = parse(&meant.token(&["--service", "echo:9080", "--uses", "1"]));
+    let elsewhere = parse(&other.token(&SERVICE));
+    // The right fingerprint and another control plane's addresses; the right addresses and another's fingerprint.
+    let misled = JoinString { addresses: elsewhere.addresses, ..once.clone() };
+    let mistaken = JoinString { root: elsewhere.root, ..once.clone() };
+    for (met, join_string) in [(&other, misled), (&meant, mistaken)] {
+        let text = join_string.encode().expect("a join string");
+        let problem = join(&text).await.expect_err("another root").to_string();
+        for word in ["fingerprint", &join_string.root.to_string(), "mesh token create"] {
+            assert!(problem.contains(word), "`{word}` is missing: {problem}");
+        }
+        said(met, "a connection that was given up", &["refused a connection", "alert"]);
+    }
+    join(&once.encode().expect("a join string")).await.expect("nobody has used the token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_join_string_is_told_from_a_refused_one() {
+    let control_plane = ControlPlane::start();
+    let whole = control_plane.token(&SERVICE);
+    let mistyped = whole.replacen(char::is_numeric, "x", 2);
+    for (text, word) in [
+        (&whole[..whole.len() - 1], "copy the whole line"),
+        (&whole[..whole.len() / 2], "copy the whole line"),
+        (&*mistyped.replacen("meshx", "mesh1", 1), "copy the whole line"),
+        (&*whole.replacen("mesh1", "mesh9", 1), "version"),
+        ("let-me-in", "mesh token create"),
+    ] {
+        let problem = join(text).await.expect_err(word).to_string();
+        assert!(problem.contains(word) && !problem.contains(text), "`{word}` is missing: {problem}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,14 +93,16 @@ async fn refused(control_plane: &ControlPlane, join_string: &JoinString, reason:
     let problem = join(&join_string.encode().expect("a join string")).await.expect_err(reason).to_string();
     assert!(problem.contains("mesh token create"), "the next step is missing: {problem}");
     let id = join_string.token.id.as_str();
-    wait::until(&format!("a log line about token {id}: {reason}"), Duration::from_secs(5), || {
-        control_plane
-            .output()
-            .lines()
-            .find(|line| line.contains(id) && line.contains(reason))
-            .map(str::to_owned)
-    });
+    said(control_plane, &format!("a line about token {id}"), &[id, reason]);
     problem
+}
+
+/// Waits for a line of the control plane's log that holds all of `words`.
+fn said(control_plane: &ControlPlane, what: &str, words: &[&str]) {
+    wait::until(&format!("{what}: {words:?}"), Duration::from_secs(5), || {
+        let output = control_plane.output();
+        output.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+    });
 }
 
 fn parse(text: &str) -> JoinString {

@@ -3,6 +3,8 @@
 mod corpora;
 mod documents;
 mod grpcio;
+mod impostor;
 mod joining;
 mod store_kill;
+mod strangers;
 mod weight_shifts;
