@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 pub(crate) struct Demand {
     hosts: ArcSwap<HashMap<Arc<str>, Arc<HostDemand>>>,
     hosts_max: usize,
-    inbound: Mutex<BTreeMap<Arc<str>, usize>>,
+    inbound: Mutex<BTreeMap<Arc<str>, InboundDemand>>,
     changed: Notify,
 }
 
@@ -24,6 +24,13 @@ pub(crate) struct Demand {
 struct HostDemand {
     used: AtomicBool,
     missing: Mutex<Vec<String>>,
+}
+
+/// One address that something listens on, or did.
+#[derive(Debug, Default)]
+struct InboundDemand {
+    holders: usize,
+    used: bool,
 }
 
 /// More hosts are wanted at a time than the process may subscribe to.
@@ -73,23 +80,38 @@ impl Demand {
 
     /// Wants an inbound listener; as often as it is wanted it must be unwanted.
     pub(crate) fn want_inbound(&self, name: &Arc<str>) {
-        *self.inbound_table().entry(name.clone()).or_default() += 1;
-        self.changed.notify_one();
-    }
-
-    pub(crate) fn unwant_inbound(&self, name: &str) {
         let mut table = self.inbound_table();
-        if let Some(count) = table.get_mut(name) {
-            *count -= 1;
-            if *count == 0 {
-                table.remove(name);
-            }
-        }
+        let demand = table.entry(name.clone()).or_default();
+        demand.holders += 1;
+        demand.used = true;
+        drop(table);
         self.changed.notify_one();
     }
 
-    /// Forgets the hosts that nobody used since the last call.
+    /// Holds it no longer. It stays wanted for a while: a process that ends saves its policy for the next run, which may have
+    /// to come up without a control plane.
+    pub(crate) fn unwant_inbound(&self, name: &str) {
+        if let Some(demand) = self.inbound_table().get_mut(name) {
+            demand.holders -= 1;
+        }
+    }
+
+    /// Wants for a while what the last run listened on, until this one does.
+    pub(crate) fn restore_inbound(&self, name: &Arc<str>) {
+        self.inbound_table().entry(name.clone()).or_default().used = true;
+    }
+
+    /// Forgets the hosts that nobody used and the listeners that nobody held since the last call.
     pub(crate) fn sweep(&self) {
+        self.sweep_hosts();
+        self.inbound_table().retain(|_, demand| {
+            let used = std::mem::replace(&mut demand.used, demand.holders > 0);
+            used || demand.holders > 0
+        });
+        self.changed.notify_one();
+    }
+
+    fn sweep_hosts(&self) {
         let unused: Vec<Arc<str>> = self
             .hosts
             .load()
@@ -110,7 +132,6 @@ impl Demand {
             });
             hosts
         });
-        self.changed.notify_one();
     }
 
     /// The hosts wanted now.
@@ -140,7 +161,7 @@ impl Demand {
         self.hosts.load().get(host).map(|demand| lock(&demand.missing).clone()).unwrap_or_default()
     }
 
-    fn inbound_table(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, usize>> {
+    fn inbound_table(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, InboundDemand>> {
         lock(&self.inbound)
     }
 }
@@ -181,8 +202,26 @@ mod tests {
         demand.want_inbound(&name);
         demand.want_inbound(&name);
         demand.unwant_inbound(&name);
+        demand.sweep();
+        demand.sweep();
         assert_eq!(demand.inbound(), std::slice::from_ref(&name));
         demand.unwant_inbound(&name);
+        demand.sweep();
+        assert_eq!(demand.inbound(), [name], "it was held since the sweep before");
+        demand.sweep();
         assert!(demand.inbound().is_empty());
+    }
+
+    #[test]
+    fn what_the_last_run_listened_on_is_wanted_until_the_second_sweep() {
+        let demand = Demand::new(1);
+        let (first, second) = (Arc::from("inbound/127.0.0.1:80"), Arc::from("inbound/127.0.0.1:81"));
+        demand.restore_inbound(&first);
+        demand.restore_inbound(&second);
+        demand.sweep();
+        assert_eq!(demand.inbound(), [first.clone(), second]);
+        demand.want_inbound(&first);
+        demand.sweep();
+        assert_eq!(demand.inbound(), [first]);
     }
 }

@@ -1,9 +1,8 @@
 //! The stream itself: open it on whichever of the control plane's addresses answers, exchange until it breaks, wait, again.
 //!
-//! Whatever happens here, what has been published stays. Idle hosts are given up only while connected, since what is given
+//! Whatever happens here, what has been published stays. What is idle is given up only while connected, since what is given
 //! up while the control plane is away could not be had back.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +31,6 @@ pub(crate) struct ConfigStream {
     saved: Arc<SavedState>,
     host_idle: Duration,
     node: Node,
-    /// Inbound listeners of the last run: kept until this run has had time to listen.
-    restored_inbound: BTreeSet<Arc<str>>,
     save_at: Option<Instant>,
     sweep_at: Instant,
 }
@@ -42,7 +39,7 @@ pub(crate) struct ConfigStream {
 type Outgoing = mpsc::Sender<discovery::DeltaDiscoveryRequest>;
 
 impl ConfigStream {
-    /// A stream that goes on from `config`; `instance` names this process to people.
+    /// A stream that goes on from `config`, whose wishes become `view`'s; `instance` names this process to people.
     pub(crate) fn new(
         view: Arc<View>,
         config: Config,
@@ -50,10 +47,14 @@ impl ConfigStream {
         host_idle: Duration,
         instance: &str,
     ) -> Self {
-        let restored_inbound = config.inbound().clone();
+        for host in config.hosts() {
+            // More than the limit cannot have been saved, unless it was lowered; then the rest is asked for again.
+            let _ = view.demand.want(host);
+        }
+        config.inbound().iter().for_each(|name| view.demand.restore_inbound(name));
         let sweep_at = Instant::now() + host_idle;
         let node = node(instance);
-        Self { view, config, saved, host_idle, node, restored_inbound, save_at: None, sweep_at }
+        Self { view, config, saved, host_idle, node, save_at: None, sweep_at }
     }
 
     /// Exchanges over the channel in `channels`, then over new ones, which it puts there for whoever else speaks to the control
@@ -154,8 +155,7 @@ impl ConfigStream {
 
     fn wish(&mut self) {
         let hosts = self.view.demand.hosts().into_iter().collect();
-        let mut inbound: BTreeSet<_> = self.view.demand.inbound().into_iter().collect();
-        inbound.extend(self.restored_inbound.iter().cloned());
+        let inbound = self.view.demand.inbound().into_iter().collect();
         let snapshot = self.config.want(hosts, inbound);
         self.publish(snapshot);
     }
@@ -167,7 +167,6 @@ impl ConfigStream {
 
     fn sweep(&mut self) {
         self.sweep_at = Instant::now() + self.host_idle;
-        self.restored_inbound.clear();
         self.view.demand.sweep();
         self.wish();
     }

@@ -107,10 +107,6 @@ impl Mesh {
     fn start(member: Member, settings: Settings) -> io::Result<Mesh> {
         let (config, snapshot) = restored(&member.saved);
         let view = Arc::new(View::new(snapshot, settings.hosts_max));
-        for host in config.hosts() {
-            // More than the limit cannot have been saved, unless it was lowered; then the rest is asked for again.
-            let _ = view.demand.want(host);
-        }
         let instance = format!("{:032x}", fastrand::u128(..));
         let registrations = Arc::new(RegistrationTable::new(Kept::ByRegistrar));
         let registrar = Registrar {

@@ -38,9 +38,6 @@ impl Process {
             _ => (Config::default(), Snapshot::default()),
         };
         let view = Arc::new(View::new(snapshot, 100));
-        for host in config.hosts() {
-            view.demand.want(host).unwrap();
-        }
         let mut stream = ConfigStream::new(view.clone(), config, saved, host_idle, "test");
         let stream = tokio::spawn(async move {
             let channels = watch::Sender::new(connect());
