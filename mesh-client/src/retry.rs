@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use http::Response;
+use mesh_core::backoff::Backoff;
 use mesh_core::balance::InFlight;
 use mesh_core::route::RetryPolicy;
 use mesh_core::snapshot::Cluster;
@@ -48,7 +49,7 @@ impl Forwarding<'_> {
             };
             let address = endpoint.spec.address;
             if tried.contains(&address) {
-                tokio::time::sleep(backoff(tried.len(), rng.f64())).await;
+                tokio::time::sleep(pause(tried.len(), rng.f64())).await;
             }
             if let Some(deadline) = self.deadline {
                 let remaining = deadline.saturating_duration_since(Instant::now());
@@ -81,13 +82,13 @@ fn is_allowed(policy: Option<&RetryPolicy>, condition: Option<RetryCondition>) -
     policy.on.iter().any(|on| **on == *condition.as_str())
 }
 
-/// Envoy's: 25 ms, doubled from failure to failure up to ten times that, of which a part is drawn.
-fn backoff(failures: usize, jitter: f64) -> Duration {
-    let doubled = BACKOFF_BASE.saturating_mul(1 << failures.saturating_sub(1).min(10));
-    doubled.min(BACKOFF_BASE * 10).mul_f64(jitter)
+/// Envoy's: any part of a wait of 25 ms, doubled from failure to failure up to ten times that.
+fn pause(failures: usize, draw: f64) -> Duration {
+    let failures_before = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    BACKOFF.longest(failures_before).mul_f64(draw)
 }
 
-const BACKOFF_BASE: Duration = Duration::from_millis(25);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(250));
 
 #[cfg(test)]
 mod tests {
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn the_pause_before_the_same_endpoint_doubles_up_to_a_quarter_second() {
         let check = |failures, jitter, millis: u64| {
-            assert_eq!(backoff(failures, jitter), Duration::from_millis(millis), "{failures}");
+            assert_eq!(pause(failures, jitter), Duration::from_millis(millis), "{failures}");
         };
         check(1, 1.0, 25);
         check(2, 1.0, 50);

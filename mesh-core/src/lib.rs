@@ -3,11 +3,12 @@
 //! # Layout
 //!
 //! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
-//! [`status`], [`subscription`]. Effects: `ads` (the configuration stream), [`join`] (certificates),
+//! [`status`], [`subscription`], [`backoff`]. Effects: `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
 mod ads;
 pub mod authz;
+pub mod backoff;
 pub mod balance;
 pub mod canonical;
 pub mod context;

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mesh_core::backoff::Backoff;
+
 use crate::connection::ConnectError;
 
 /// The connects of one endpoint.
@@ -62,19 +64,13 @@ impl Dial {
     pub(super) fn failed(&mut self, error: Arc<ConnectError>, jitter: f64, now: Instant) {
         self.under_way = self.under_way.saturating_sub(1);
         self.failures += 1;
-        self.last = Some((error, now + backoff(self.failures_in_a_row, jitter)));
+        self.last = Some((error, now + BACKOFF.wait(self.failures_in_a_row, jitter)));
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
     }
 }
 
-/// Doubles from failure to failure; half of it is drawn, so that many clients do not come back at once.
-fn backoff(failures_before: u32, jitter: f64) -> Duration {
-    let doubled = BACKOFF_MIN.saturating_mul(1 << failures_before.min(10)).min(BACKOFF_MAX);
-    doubled.mul_f64(0.5 + jitter / 2.0)
-}
-
+const BACKOFF: Backoff = Backoff::new(BACKOFF_MIN, Duration::from_secs(1));
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -109,9 +105,9 @@ mod tests {
 
     #[test]
     fn the_backoff_doubles_with_jitter_up_to_a_second_and_a_success_ends_it() {
-        assert_eq!(backoff(0, 0.0), Duration::from_millis(25));
-        assert_eq!(backoff(1, 0.5), Duration::from_millis(75));
-        assert_eq!(backoff(40, 1.0), BACKOFF_MAX);
+        assert_eq!(BACKOFF.wait(0, 0.0), Duration::from_millis(25));
+        assert_eq!(BACKOFF.wait(1, 0.5), Duration::from_millis(75));
+        assert_eq!(BACKOFF.wait(40, 1.0), Duration::from_secs(1));
         let (mut dial, now) = (Dial::default(), Instant::now());
         for _ in 0..5 {
             dial.failed(error(), 0.0, now);

@@ -15,9 +15,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use super::backoff::Backoff;
 use super::config::Config;
 use super::{LinkState, View};
+use crate::backoff::Backoff;
 use crate::join::innermost;
 use crate::saved::{SavedItem, SavedState};
 use crate::snapshot::Snapshot;
@@ -60,14 +60,15 @@ impl ConfigStream {
     /// Exchanges over the channel in `channels`, then over new ones, which it puts there for whoever else speaks to the control
     /// plane; never ends. May be dropped at any time.
     pub(crate) async fn run(&mut self, connect: impl Fn() -> Channel, channels: &watch::Sender<Channel>) {
-        let mut backoff = Backoff::default();
+        let mut failures = 0;
         loop {
             let channel = channels.borrow().clone();
-            let ended = self.exchange(channel, &mut backoff).await;
+            let ended = self.exchange(channel, &mut failures).await;
             // Never the old connection again: it shows the certificate that we had when it was made, and a stream ends when that
             // one runs out.
             channels.send_replace(connect());
-            let (reason, wait) = (innermost(&ended), backoff.failed(fastrand::f64()));
+            let (reason, wait) = (innermost(&ended), RECONNECT.wait(failures, fastrand::f64()));
+            failures += 1;
             tracing::warn!(reason, retry_in = ?wait, "no control plane; the last good configuration goes on");
             self.view.set_link(LinkState::Away(reason.into()));
             let mut over = std::pin::pin!(sleep(wait));
@@ -89,8 +90,8 @@ impl ConfigStream {
         }
     }
 
-    /// Exchanges requests and responses until the stream ends.
-    async fn exchange(&mut self, channel: Channel, backoff: &mut Backoff) -> Status {
+    /// Exchanges requests and responses until the stream ends. Once it is open, the `failures` in a row are over.
+    async fn exchange(&mut self, channel: Channel, failures: &mut u32) -> Status {
         let (outgoing, requests) = mpsc::channel(REQUESTS_MAX);
         self.config.connected();
         self.sweep_at = Instant::now() + self.host_idle;
@@ -101,7 +102,7 @@ impl ConfigStream {
             Err(status) => return status,
         };
         tracing::info!("configuration stream is open");
-        backoff.succeeded();
+        *failures = 0;
         self.view.set_link(LinkState::Connected);
         loop {
             tokio::select! {
@@ -205,6 +206,8 @@ fn node(instance: &str) -> Node {
     }
 }
 
+/// How attempts to reach the control plane follow each other, the registrar's too.
+pub(crate) const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 /// Requests that wait for the transport; more are made when there is room.
 const REQUESTS_MAX: usize = 16;
 /// The largest response that is taken.

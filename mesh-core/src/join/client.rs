@@ -12,11 +12,11 @@ use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 use super::{
     answer::{self, AnswerError, Wanted},
     connect::{ControlPlaneConnector, NoAddress},
-    schedule::backoff,
     string::JoinString,
     token::JoinToken,
 };
 use crate::{
+    backoff::Backoff,
     identity::{Identity, IdentitySource, PeerRefusal},
     proto::ca::{IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient},
 };
@@ -37,7 +37,7 @@ pub async fn join(join: &JoinString, patience: Duration) -> Result<Identity, Joi
             Ok(identity) => return Ok(identity),
             Err(error) => error,
         };
-        let pause = backoff(failures, fastrand::f64());
+        let pause = RETRY.wait(failures, fastrand::f64());
         if error.is_permanent() || Instant::now() + pause >= deadline {
             return Err(error);
         }
@@ -165,5 +165,7 @@ pub(crate) fn innermost(status: &Status) -> String {
     message
 }
 
+/// Somebody waits for the process to start, so it stays short.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 1 << 20;

@@ -27,7 +27,6 @@ pub use client::{JoinError, join, renew};
 pub use connect::{Attempt, ConnectError, ControlPlaneConnector, NoAddress};
 pub use member::{Member, Origin};
 pub use renewal::{Renewal, RenewalError};
-pub use schedule::{renewal_delay, renewal_retry_delay};
 pub use source::{JoinSource, JoinSourceError};
 pub use string::{JoinString, JoinStringError};
 pub use token::{JoinToken, SECRET_BYTES, TokenError, TokenId, TokenSecret};

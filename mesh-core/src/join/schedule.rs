@@ -2,33 +2,23 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
+
 /// How long to wait before renewing an SVID that has `remaining` to live: half of it, give or take a tenth, so that
 /// processes that started together do not come back together. `random` lies in `0.0..1.0`.
-pub fn renewal_delay(remaining: Duration, random: f64) -> Duration {
+pub(super) fn renewal_delay(remaining: Duration, random: f64) -> Duration {
     remaining.mul_f64(0.45 + 0.1 * random.clamp(0.0, 1.0))
 }
 
 /// How long to wait after the given number of `failures` in a row. It doubles up to five minutes, and is never longer than
 /// a tenth of what remains, so that a short life still sees several attempts.
-pub fn renewal_retry_delay(failures: u32, remaining: Duration, random: f64) -> Duration {
+pub(super) fn renewal_retry_delay(failures: u32, remaining: Duration, random: f64) -> Duration {
     let longest = RENEWAL_RETRY_MAX.min(remaining / 10).max(RENEWAL_RETRY_MIN);
-    jittered(RENEWAL_RETRY_MIN.saturating_mul(1 << failures.min(16)).min(longest), random)
-}
-
-/// How long to wait between attempts to join, while somebody waits for the process to start.
-pub(super) fn backoff(failures: u32, random: f64) -> Duration {
-    jittered(JOIN_RETRY_MIN.saturating_mul(1 << failures.min(16)).min(JOIN_RETRY_MAX), random)
-}
-
-/// Between half of `delay` and all of it.
-fn jittered(delay: Duration, random: f64) -> Duration {
-    delay.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
+    Backoff::new(RENEWAL_RETRY_MIN, longest).wait(failures, random)
 }
 
 const RENEWAL_RETRY_MIN: Duration = Duration::from_secs(1);
 const RENEWAL_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
-const JOIN_RETRY_MIN: Duration = Duration::from_millis(100);
-const JOIN_RETRY_MAX: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
@@ -57,11 +47,5 @@ mod tests {
         check(40, HOUR / 12, 30);
         check(40, Duration::ZERO, 1);
         assert!(renewal_retry_delay(0, HOUR, 0.0) >= RENEWAL_RETRY_MIN / 2);
-    }
-
-    #[test]
-    fn joining_backs_off_quickly_and_boundedly() {
-        assert_eq!(backoff(0, 1.0), JOIN_RETRY_MIN);
-        assert_eq!(backoff(u32::MAX, 1.0), JOIN_RETRY_MAX);
     }
 }

@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::registration::{Registered, RegistrationState, RegistrationTable};
-use crate::ads::{Backoff, LinkState};
+use crate::ads::{LinkState, RECONNECT};
 use crate::proto::registry::registry_client::RegistryClient;
 use crate::proto::registry::{DeregisterRequest, RegisterRequest};
 
@@ -28,7 +28,7 @@ impl Registrar {
     /// Registers and renews; never ends by itself. May be dropped at any time.
     pub(super) async fn run(&mut self, channels: watch::Receiver<Channel>) {
         let mut known = false;
-        let mut backoff = Backoff::default();
+        let mut failures = 0;
         let mut changes = self.table.changes();
         loop {
             self.connected().await;
@@ -43,12 +43,13 @@ impl Registrar {
             let again = match outcome {
                 Ok(lease) => {
                     known = lease.is_some();
-                    backoff.succeeded();
+                    failures = 0;
                     self.table.settle(&registered, RegistrationState::Registered);
                     lease.map_or(FOREVER, |lease| renewal(lease, fastrand::f64()))
                 }
                 Err(status) => {
-                    let wait = backoff.failed(fastrand::f64());
+                    let wait = RECONNECT.wait(failures, fastrand::f64());
+                    failures += 1;
                     self.failed(&registered, &status, wait)
                 }
             };
