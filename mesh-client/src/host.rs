@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Uri, header};
 use mesh_core::Mesh;
 use mesh_core::canonical::{HostPort, NotAHost};
 use mesh_core::snapshot::{HostConfig, HostState};
+use tokio::time::Instant;
 
 use crate::error::ClientError;
 
@@ -55,12 +56,14 @@ pub(crate) async fn find(
     headers: &HeaderMap,
     wait: Duration,
 ) -> Result<Destination, ClientError> {
+    let end = Instant::now() + wait;
     if let Some(said) = said_on_port(headers, &dialled)
         && let HostState::Ready(config) = mesh.resolve(&said, wait).await?
     {
         return Ok(Destination::Mesh(config));
     }
-    match mesh.resolve(&dialled, wait).await? {
+    // Both names share the one wait.
+    match mesh.resolve(&dialled, end.saturating_duration_since(Instant::now())).await? {
         HostState::Ready(config) => Ok(Destination::Mesh(config)),
         HostState::Absent => Ok(Destination::Outside(dialled)),
         HostState::Refused => Err(ClientError::OutsideRefused { host: dialled.as_str().into() }),

@@ -3,9 +3,11 @@
 use mesh_core::matcher::Text;
 use mesh_core::mesh::Settings;
 use mesh_core::route::{DirectResponse, PathMatch, Redirect};
+use tokio::time::Instant;
 
 use super::peer::{Manner, Peer};
 use super::*;
+use crate::deadline::GRPC_TIMEOUT;
 
 fn at(path: &str, action: RouteAction) -> Route {
     let path = PathMatch::Exact(Text { text: path.into(), ignore_case: false });
@@ -88,4 +90,33 @@ async fn a_host_whose_configuration_never_comes_fails_by_name_at_its_deadline() 
     let error = error(&response);
     assert!(matches!(error, ClientError::Resolve(_)), "{error}");
     assert!(error.to_string().contains(HOST), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_call_waits_for_configuration_until_its_deadline_and_no_longer() {
+    let check = async |grpc_timeout: Option<&str>, host: Option<&str>, expected: Duration| {
+        let settings = Settings { resolve_wait: Duration::from_secs(1), ..Settings::default() };
+        let (mesh, publisher) = Mesh::from_parts(Parts { settings, ..Parts::default() });
+        let mut request = get("/");
+        let said = [(GRPC_TIMEOUT, grpc_timeout), (http::header::HOST, host)];
+        for (name, value) in said.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let start = Instant::now();
+        let call = tokio::spawn(async move { send(&Outbound::new(&mesh), request).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // The host that the header names turns out to be none of the mesh's; the dialled one never comes.
+        let hosts = [("other:9080".into(), HostState::Absent)].into();
+        publisher.publish(Snapshot { hosts, ..Snapshot::default() });
+        let response = call.await.unwrap();
+        let waited = start.elapsed();
+        let named = error(&response).to_string();
+        assert!(named.contains("reviews:9080: configuration did not arrive"), "{named}");
+        let late = expected + Duration::from_millis(10);
+        assert!(waited >= expected && waited < late, "{grpc_timeout:?} {host:?}: {waited:?}");
+    };
+    check(None, None, Duration::from_secs(1)).await;
+    check(Some("300m"), None, Duration::from_millis(300)).await;
+    check(Some("5S"), None, Duration::from_secs(1)).await;
+    check(None, Some("other"), Duration::from_secs(1)).await;
 }
