@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use super::registrar::Registrar;
 use super::registration::{Kept, RegistrationTable};
 use super::*;
 use crate::ads::LinkState;
-use crate::ads::tests::{Heard, Process, Script, host, patiently};
+use crate::ads::tests::{Heard, Process, Script, endpoints, host, patiently};
 use crate::resource::ResourceType;
 
 fn dialled(text: &str) -> HostPort {
@@ -20,6 +21,7 @@ fn dialled(text: &str) -> HostPort {
 
 const SOON: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_first_call_waits_for_its_configuration_and_is_told_what_is_missing() {
@@ -46,6 +48,57 @@ async fn a_first_call_waits_for_its_configuration_and_is_told_what_is_missing() 
     let error = resolve::resolve(&process.view, &dialled("c"), SOON).await.unwrap_err();
     assert!(matches!(error, ResolveError::Unreachable { .. }), "{error}");
     assert!(resolve::resolve(&process.view, &dialled("a"), SOON).await.is_ok(), "what is known stays known");
+}
+
+#[tokio::test]
+async fn hosts_whose_pieces_never_come_fail_by_name_at_their_deadline_while_another_changes() {
+    let script = Script::default();
+    script.delay(Duration::from_millis(30));
+    script.set(host("a", 1));
+    let silent = [
+        ("b", ResourceType::Endpoints, "endpoints `b`"),
+        ("c", ResourceType::Cluster, "cluster `c`"),
+        ("d", ResourceType::RouteConfiguration, "route configuration `d`"),
+        ("e", ResourceType::Listener, "listener `e:80`"),
+    ];
+    for (name, kind, _) in silent {
+        script.set(host(name, 1));
+        script.silence(kind, if kind == ResourceType::Listener { "e:80" } else { name });
+    }
+    let control_plane = script.start(0);
+    let process = Process::start(control_plane.connect());
+    let first_call = |name: &'static str| {
+        let view = process.view.clone();
+        tokio::spawn(async move {
+            let start = Instant::now();
+            let outcome = resolve::resolve(&view, &dialled(name), DEADLINE).await;
+            (outcome.unwrap_err().to_string(), start.elapsed())
+        })
+    };
+    let waiting = silent.map(|(name, _, missing)| (first_call(name), name, missing));
+    let ready = resolve::resolve(&process.view, &dialled("a"), LONG).await;
+    assert!(matches!(ready, Ok(HostState::Ready(_))), "{ready:?}");
+    patiently("all that is not silent is there", || {
+        silent.iter().all(|(name, _, piece)| process.view.demand.missing(&format!("{name}:80")) == [*piece])
+    })
+    .await;
+    script.set([endpoints("a", 2)]);
+    process.has("a:80", &[2]).await;
+    assert!(waiting.iter().all(|(call, ..)| !call.is_finished()), "not before the deadline");
+
+    // From here on nothing comes: what is left of the wait is passed over, and when each call ended is exact.
+    tokio::time::pause();
+    for (call, name, missing) in waiting {
+        let (error, waited) = call.await.unwrap();
+        let expected =
+            format!("{name}:80: configuration did not arrive within 10000 ms; still missing: {missing}");
+        assert_eq!(error, expected);
+        assert!(waited >= DEADLINE && waited < DEADLINE + Duration::from_millis(100), "{name}: {waited:?}");
+    }
+    tokio::time::resume();
+    script.set([endpoints("a", 3)]);
+    process.has("a:80", &[3]).await;
+    assert!(silent.iter().all(|(name, ..)| process.ports(&format!("{name}:80")).is_none()));
 }
 
 #[tokio::test]

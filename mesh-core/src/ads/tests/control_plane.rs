@@ -1,4 +1,4 @@
-//! A control plane that serves what it is told, and can be silent about a name, away, or back.
+//! A control plane that serves what it is told, and can be slow, silent about a name, away, or back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -35,6 +35,7 @@ pub(crate) struct Script(Arc<Inner>);
 struct Inner {
     resources: Mutex<BTreeMap<(ResourceType, String), Found<Bytes>>>,
     silent: Mutex<BTreeSet<(ResourceType, String)>>,
+    delay: Mutex<Duration>,
     changed: watch::Sender<u64>,
     heard: Mutex<Heard>,
 }
@@ -79,6 +80,11 @@ impl Script {
         self.0.silent.lock().unwrap().insert((kind, name.into()));
     }
 
+    /// Lets each answer wait for so long.
+    pub(crate) fn delay(&self, delay: Duration) {
+        *self.0.delay.lock().unwrap() = delay;
+    }
+
     pub(crate) fn heard(&self) -> Heard {
         self.0.heard.lock().unwrap().clone()
     }
@@ -112,7 +118,7 @@ impl Script {
         self.0.silent.lock().unwrap().contains(&(kind, name.into()))
     }
 
-    /// Serves one stream; what is due at one time is answered in reverse.
+    /// Serves one stream; what is due at one time is answered in reverse. The slower it is, the more that is.
     async fn serve(
         self,
         mut requests: Streaming<discovery::DeltaDiscoveryRequest>,
@@ -120,16 +126,11 @@ impl Script {
     ) {
         let mut stream = ServerStream::new(Encoding::Delta, 1000);
         let mut changed = self.0.changed.subscribe();
-        loop {
-            tokio::select! {
-                request = requests.message() => {
-                    let Ok(Some(request)) = request else { return };
-                    self.0.heard.lock().unwrap().requests.push(request.clone());
-                    let mut request = wire::decode_delta_request(request).unwrap();
-                    request.subscribe.retain(|name| !self.is_silent(request.kind, name));
-                    stream.delta_request(request).unwrap();
-                }
-                _ = changed.changed() => stream.everything_changed(),
+        while self.hear(&mut stream, &mut requests, &mut changed).await {
+            let delay = *self.0.delay.lock().unwrap();
+            if !delay.is_zero() {
+                let more = async { while self.hear(&mut stream, &mut requests, &mut changed).await {} };
+                let _ = tokio::time::timeout(delay, more).await;
             }
             let mut batch = Vec::new();
             while let Some(due) = stream.due() {
@@ -137,11 +138,32 @@ impl Script {
                 batch.extend(stream.answer(due.kind, found.collect()));
             }
             for answer in batch.into_iter().rev() {
+                tokio::time::sleep(delay).await;
                 if answers.send(Ok(wire::encode_delta_answer(answer))).await.is_err() {
                     return;
                 }
             }
         }
+    }
+
+    /// Waits for one request or change; false once there will be none.
+    async fn hear(
+        &self,
+        stream: &mut ServerStream,
+        requests: &mut Streaming<discovery::DeltaDiscoveryRequest>,
+        changed: &mut watch::Receiver<u64>,
+    ) -> bool {
+        tokio::select! {
+            request = requests.message() => {
+                let Ok(Some(request)) = request else { return false };
+                self.0.heard.lock().unwrap().requests.push(request.clone());
+                let mut request = wire::decode_delta_request(request).unwrap();
+                request.subscribe.retain(|name| !self.is_silent(request.kind, name));
+                stream.delta_request(request).unwrap();
+            }
+            _ = changed.changed() => stream.everything_changed(),
+        }
+        true
     }
 }
 
