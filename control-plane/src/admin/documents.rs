@@ -33,8 +33,7 @@ pub(super) struct Documents {
 
 impl Documents {
     pub(super) async fn apply(&self, request: &ApplyRequest) -> Result<ChangeResponse, Status> {
-        let source = |source: &super::proto::Source| Source::file(&source.file, &source.text);
-        let sources: Vec<Source> = request.sources.iter().map(source).collect();
+        let sources = sources(&request.sources);
         self.carry_out(request.dry_run, |catalog| Ok(plan_apply(catalog, &sources, &self.registered()))).await
     }
 
@@ -44,11 +43,12 @@ impl Documents {
             let unknown = || Status::invalid_argument(format!("there is no kind `{}`", name.kind));
             keys.push(change::key(name).ok_or_else(unknown)?);
         }
+        let sources = sources(&request.sources);
         let missing = |key: DocumentKey| {
             Status::not_found(format!("there is no {key}; `mesh get` lists what there is"))
         };
         self.carry_out(request.dry_run, |catalog| {
-            plan_delete(catalog, &keys, &self.registered()).map_err(missing)
+            plan_delete(catalog, &keys, &sources, &self.registered()).map_err(missing)
         })
         .await
     }
@@ -143,6 +143,10 @@ impl Documents {
             .map(|binding| binding.host.clone())
             .collect()
     }
+}
+
+fn sources(given: &[super::proto::Source]) -> Vec<Source> {
+    given.iter().map(|source| Source::file(&source.file, &source.text)).collect()
 }
 
 fn response(plan: &Plan, revision: Option<u64>) -> ChangeResponse {

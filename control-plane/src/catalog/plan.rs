@@ -62,18 +62,24 @@ pub fn plan_apply(catalog: &Catalog, sources: &[Source], registered: &BTreeSet<S
     Plan { changes, reports }
 }
 
-/// What deleting `keys` from the catalog comes to.
+/// What deleting `keys`, and the documents that `sources` name, from the catalog comes to. A source that could not be
+/// applied cannot be deleted either: what it meant to name is unknown, and a part of what was meant must not go alone.
 ///
 /// # Errors
 /// Names the first that is not there.
 pub fn plan_delete(
     catalog: &Catalog,
     keys: &[DocumentKey],
+    sources: &[Source],
     registered: &BTreeSet<String>,
 ) -> Result<Plan, DocumentKey> {
+    let Reading { documents, mut reports } = DocumentSet::read(sources);
+    reports.retain(|report| !report.verdict().accepts());
+    let in_sources =
+        documents.iter().map(|document| &document.key).filter(|key| !key.kind.is_workload_fact());
     let mut after = catalog.documents.clone();
     let mut changes = Vec::new();
-    for key in keys.iter().collect::<BTreeSet<_>>() {
+    for key in keys.iter().chain(in_sources).collect::<BTreeSet<_>>() {
         let document = after.remove(key).ok_or_else(|| key.clone())?;
         changes.push(Change {
             key: key.clone(),
@@ -83,7 +89,6 @@ pub fn plan_delete(
             write: None,
         });
     }
-    let mut reports = Vec::new();
     report(&mut reports, findings(catalog, &after, &changes, registered), &after);
     Ok(Plan { changes, reports })
 }

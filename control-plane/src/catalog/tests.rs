@@ -113,7 +113,7 @@ async fn a_deletion_is_judged_by_what_it_leaves() {
     let fixture = fixture();
     fixture.apply("all.yaml", &format!("{RULE}---\n{ROUTE}")).await;
     let catalog = fixture.catalog().await;
-    let delete = |keys: &[DocumentKey]| plan_delete(&catalog, keys, &BTreeSet::new());
+    let delete = |keys: &[DocumentKey]| plan_delete(&catalog, keys, &[], &BTreeSet::new());
     let dangling = delete(&[key(Kind::DestinationRule)]).unwrap();
     assert!(!dangling.accepted());
     assert_eq!(dangling.reports[0].document.as_deref(), Some("VirtualService/default/reviews"));
@@ -122,6 +122,25 @@ async fn a_deletion_is_judged_by_what_it_leaves() {
     assert!(both.accepted());
     fixture.store.commit(both.transaction(&catalog)).await.unwrap();
     assert!(fixture.catalog().await.documents().is_empty());
+}
+
+#[tokio::test]
+async fn files_name_what_is_deleted() {
+    const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: reviews}\n";
+    let fixture = fixture();
+    fixture.apply("all.yaml", &format!("{RULE}---\n{ROUTE}")).await;
+    let catalog = fixture.catalog().await;
+    let delete = |text: &str| plan_delete(&catalog, &[], &[Source::file("gone.yaml", text)], &BTreeSet::new());
+    let all = delete(&format!("{RULE}---\n{DEPLOYMENT}---\n{ROUTE}")).unwrap();
+    assert!(all.accepted(), "{:?}", all.reports);
+    let gone: Vec<&DocumentKey> = all.changes.iter().map(|change| &change.key).collect();
+    assert_eq!(gone, [&key(Kind::VirtualService), &key(Kind::DestinationRule)]);
+    // A word that was changed since does not keep a document; a source that cannot be read keeps them all.
+    assert!(delete(&format!("{RULE}---\n{}", ROUTE.replace("subset: v1", "subset: v9"))).unwrap().accepted());
+    let unreadable = delete(&format!("{RULE}---\n{ROUTE}---\nkind: [")).unwrap();
+    assert!(!unreadable.accepted());
+    let absent = RULE.replace("name: reviews", "name: absent");
+    assert_eq!(delete(&absent).unwrap_err().name, "absent");
 }
 
 #[tokio::test]

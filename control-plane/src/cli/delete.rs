@@ -5,17 +5,21 @@ use clap::Args;
 use super::change::{self, Wanted};
 use super::connection::Connection;
 use super::document_name::Selected;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, files};
 use crate::admin::proto::{DeleteRequest, DocumentName};
 
 /// Delete documents, all or none; refused where what is left would not hold together
 #[derive(Debug, Args)]
 #[command(before_help = "Example:
-  mesh delete VirtualService/reviews DestinationRule/default/reviews")]
+  mesh delete VirtualService/reviews DestinationRule/default/reviews
+  mesh delete -f virtual-service.yaml                   # what was applied from there")]
 pub(super) struct Arguments {
     /// KIND/NAME or KIND/NAMESPACE/NAME
-    #[arg(required = true)]
+    #[arg(required_unless_present = "paths")]
     documents: Vec<Selected>,
+    /// Delete the documents that a file, a directory (each file in it) or - for standard input names; may be repeated
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    paths: Vec<String>,
     /// Say what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -30,7 +34,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let documents = named
         .ok_or_else(|| Failure::Usage("name each document whole: KIND/NAME or KIND/NAMESPACE/NAME".into()))?;
     let wanted = if arguments.dry_run { Wanted::Preview } else { Wanted::Change };
-    let request = DeleteRequest { documents, dry_run: arguments.dry_run };
+    let sources = files::read(&arguments.paths)?;
+    let request = DeleteRequest { documents, dry_run: arguments.dry_run, sources };
     let response = arguments.connection.run(async move |mut client| client.delete(request).await)?;
     change::print(&response, wanted, arguments.output)
 }

@@ -18,12 +18,21 @@ pub(super) struct Files {
 impl Files {
     /// Reads them all.
     pub(super) fn sources(&self) -> Result<Vec<Source>, Failure> {
-        read_sources(&self.paths, std::io::stdin()).map_err(|problem| Failure::Refused(problem.to_string()))
+        sources(&self.paths)
     }
 
     /// Reads them all, as the control plane takes them.
     pub(super) fn read(&self) -> Result<Vec<proto::Source>, Failure> {
-        let sources = self.sources()?;
-        Ok(sources.into_iter().map(|source| proto::Source { file: source.file, text: source.text }).collect())
+        read(&self.paths)
     }
+}
+
+/// Reads paths that are optional elsewhere, as the control plane takes them.
+pub(super) fn read(paths: &[String]) -> Result<Vec<proto::Source>, Failure> {
+    let on_the_wire = |source: Source| proto::Source { file: source.file, text: source.text };
+    Ok(sources(paths)?.into_iter().map(on_the_wire).collect())
+}
+
+fn sources(paths: &[String]) -> Result<Vec<Source>, Failure> {
+    read_sources(paths, std::io::stdin()).map_err(|problem| Failure::Refused(problem.to_string()))
 }

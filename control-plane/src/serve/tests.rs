@@ -257,10 +257,10 @@ async fn documents_are_applied_whole_listed_and_deleted() {
     let name =
         |kind: &str| DocumentName { kind: kind.into(), namespace: "default".into(), name: "reviews".into() };
     let missing =
-        admin.delete(DeleteRequest { documents: vec![name("DestinationRule")], dry_run: false }).await;
+        admin.delete(DeleteRequest { documents: vec![name("DestinationRule")], ..DeleteRequest::default() }).await;
     assert!(missing.unwrap_err().to_string().contains("there is no DestinationRule/default/reviews"));
     let deleted = admin
-        .delete(DeleteRequest { documents: vec![name("VirtualService")], dry_run: false })
+        .delete(DeleteRequest { documents: vec![name("VirtualService")], ..DeleteRequest::default() })
         .await
         .unwrap();
     assert!(deleted.applied);
