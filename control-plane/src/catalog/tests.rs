@@ -130,7 +130,8 @@ async fn files_name_what_is_deleted() {
     let fixture = fixture();
     fixture.apply("all.yaml", &format!("{RULE}---\n{ROUTE}")).await;
     let catalog = fixture.catalog().await;
-    let delete = |text: &str| plan_delete(&catalog, &[], &[Source::file("gone.yaml", text)], &BTreeSet::new());
+    let delete =
+        |text: &str| plan_delete(&catalog, &[], &[Source::file("gone.yaml", text)], &BTreeSet::new());
     let all = delete(&format!("{RULE}---\n{DEPLOYMENT}---\n{ROUTE}")).unwrap();
     assert!(all.accepted(), "{:?}", all.reports);
     let gone: Vec<&DocumentKey> = all.changes.iter().map(|change| &change.key).collect();

@@ -256,8 +256,9 @@ async fn documents_are_applied_whole_listed_and_deleted() {
     assert_eq!(status["documents"]["count"], 1);
     let name =
         |kind: &str| DocumentName { kind: kind.into(), namespace: "default".into(), name: "reviews".into() };
-    let missing =
-        admin.delete(DeleteRequest { documents: vec![name("DestinationRule")], ..DeleteRequest::default() }).await;
+    let missing = admin
+        .delete(DeleteRequest { documents: vec![name("DestinationRule")], ..DeleteRequest::default() })
+        .await;
     assert!(missing.unwrap_err().to_string().contains("there is no DestinationRule/default/reviews"));
     let deleted = admin
         .delete(DeleteRequest { documents: vec![name("VirtualService")], ..DeleteRequest::default() })

@@ -3,7 +3,7 @@
 //! A case counts as out of scope only where the mesh itself says so, by refusing a document as `unsupported`; the field is
 //! printed. Whatever else differs is wrong, save what stands in [`exception`] with its reason.
 
-mod bookinfo;
+pub(crate) mod bookinfo;
 mod exception;
 mod gateway_api;
 mod istio_authz;
@@ -24,7 +24,7 @@ use serde_json::Value;
 pub(crate) use tally::{Outcome, Tally};
 
 /// The folder of a corpus; none where there are no corpora and none are demanded.
-fn folder(corpus: &str) -> Option<PathBuf> {
+pub(crate) fn folder(corpus: &str) -> Option<PathBuf> {
     let demanded = std::env::var("CI").is_ok_and(|ci| ci == "true");
     let Some(root) = std::env::var_os("MESH_CORPORA") else {
         assert!(!demanded, "CI=true and MESH_CORPORA is not set");
@@ -67,11 +67,16 @@ fn first_error(report: &Report) -> String {
         let alone = Report { findings: vec![(*finding).clone()], ..report.clone() };
         alone.verdict() == report.verdict()
     });
-    let kind = report.document.as_deref().unwrap_or_default().split('/').next().unwrap_or_default();
-    let field = decisive.map_or("", |finding| &finding.field);
+    let (field, message) = decisive.map_or(("", ""), |finding| (&finding.field, &finding.message));
+    named(report.document.as_deref().unwrap_or_default(), field, message)
+}
+
+/// A finding by kind and field, alike for all documents of the kind.
+pub(crate) fn named(document: &str, field: &str, message: &str) -> String {
+    let kind = document.split('/').next().unwrap_or_default();
     let field: String = field.chars().filter(|letter| !letter.is_ascii_digit()).collect();
     match field.as_str() {
-        "" => format!("{kind} {}", decisive.map_or("", |finding| &finding.message)),
+        "" => format!("{kind} {message}"),
         field => format!("{kind} {field}"),
     }
 }
@@ -84,7 +89,11 @@ fn ask(explainer: &mut Explainer, question: Value) -> Result<Decision, Outcome> 
 }
 
 /// `actual` must be `expected`.
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, actual: T, expected: T) -> Result<(), Outcome> {
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    actual: T,
+    expected: T,
+) -> Result<(), Outcome> {
     if actual == expected {
         Ok(())
     } else {
@@ -93,11 +102,11 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, actual: T, expected: T) -> R
 }
 
 /// Either way an outcome.
-fn outcome(result: Result<(), Outcome>) -> Outcome {
+pub(crate) fn outcome(result: Result<(), Outcome>) -> Outcome {
     result.err().unwrap_or(Outcome::Passed)
 }
 
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+pub(crate) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap_or_default()
 }
 

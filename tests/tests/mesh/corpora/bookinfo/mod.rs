@@ -1,0 +1,71 @@
+//! The demo's own documents: which version of a service answers.
+
+mod cases;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use control_plane::document::Source;
+use control_plane::explain::{Decision, Explainer};
+use serde_json::json;
+
+use super::{Outcome, Tally, ask, folder, outcome, read, same};
+
+pub(crate) use cases::{Case, Set, sets};
+
+#[test]
+fn bookinfo_does_what_its_documents_say() {
+    let Some(folder) = folder("bookinfo") else { return };
+    let platform = sources(&folder, "bookinfo/platform/kube");
+    let mut tally = Tally::new("bookinfo");
+    for set in sets(&folder) {
+        let applied = set.apply.iter().map(|file| {
+            let read = std::fs::read_to_string(folder.join(file)).expect("a file of the corpus");
+            Source::file(file, read)
+        });
+        let all: Vec<Source> = platform.iter().cloned().chain(applied).collect();
+        for (index, case) in set.cases.iter().enumerate() {
+            tally.case(&set.name(index), outcome(run(&all, case)));
+        }
+    }
+    tally.finish(29);
+}
+
+fn sources(folder: &Path, below: &str) -> Vec<Source> {
+    let entries = std::fs::read_dir(folder.join(below)).expect("the platform's folder");
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    let read = |file: &Path| std::fs::read_to_string(file).expect("a file of the corpus");
+    files.iter().map(|file| Source::file(file.display().to_string(), read(file))).collect()
+}
+
+fn run(sources: &[Source], case: &Case) -> Result<(), Outcome> {
+    let mut explainer = Explainer::offline(read(sources)?);
+    let headers: Vec<_> = case.request.headers.iter().collect();
+    let from = json!({"service_account": "bookinfo-productpage"});
+    let question = json!({"url": case.request.url(), "headers": headers, "from": from});
+    let decision = ask(&mut explainer, question)?;
+    let inbound = decision.inbound.as_ref().and_then(|inbound| inbound.status);
+    same("the status", decision.status.or(inbound), Some(case.expect.status))?;
+    if !case.expect.reaches_backend {
+        return same("who is asked", decision.inbound.is_some(), false);
+    }
+    let thousandths = |shares: BTreeMap<String, f64>| -> BTreeMap<String, u64> {
+        shares.into_iter().map(|(name, share)| (name, (share * 1000.0).round() as u64)).collect()
+    };
+    same("who answers", thousandths(odds(&decision)), thousandths(case.shares()))
+}
+
+/// The odds of each workload.
+fn odds(decision: &Decision) -> BTreeMap<String, f64> {
+    let mut odds = BTreeMap::new();
+    for destination in &decision.destinations {
+        let count = destination.endpoints.len() as f64;
+        for endpoint in destination.endpoints.iter().filter(|_| destination.odds > 0.0) {
+            let workload = endpoint.workload.as_deref().unwrap_or_default();
+            let name = workload.rsplit('/').next().unwrap_or_default();
+            *odds.entry(name.to_owned()).or_default() += destination.odds / count;
+        }
+    }
+    odds
+}
