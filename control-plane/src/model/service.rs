@@ -106,7 +106,8 @@ impl ServicePort {
             }
             Listening::Untold { ports } => Some((None, self.resolve(ports)?)),
             Listening::Registered(bindings) => {
-                // A service that selects an instance by labels need not be the one that its grant names; the port tells.
+                // A service that selects an instance by labels need not be the one that its grant names. Its target is the
+                // process's own port or, as that may be any free one, the port that the grant calls by.
                 let target = match self.target {
                     TargetPort::Number(number) => number,
                     TargetPort::Same | TargetPort::Name(_) => self.number,
@@ -115,6 +116,7 @@ impl ServicePort {
                     .iter()
                     .find(|binding| *binding.host == *host && binding.service_port == self.number);
                 let binding = named
+                    .or_else(|| bindings.iter().find(|binding| binding.workload_port == target))
                     .or_else(|| bindings.iter().find(|binding| binding.service_port == target))
                     .or_else(|| bindings.iter().find(|binding| binding.service_port == self.number))?;
                 Some((Some(binding.address), binding.workload_port))

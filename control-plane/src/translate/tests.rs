@@ -127,6 +127,44 @@ spec:
 }
 
 #[test]
+fn registered_instances_serve_whom_selectors_and_grants_say() {
+    let check = |host: &str, port: u16, kind: &str, metadata: &str, spec: &str, expected: &[&str]| {
+        let world = world(&format!("{kind}\nmetadata: {metadata}\nspec: {spec}\n"));
+        let name = format!("outbound|{port}||{host}");
+        let endpoints: Option<ClusterLoadAssignment> =
+            decoded(&world, &caller("default"), ResourceType::Endpoints, &name);
+        let parsed = mesh_core::resource::parse(
+            ResourceType::Endpoints,
+            &endpoints.unwrap_or_else(|| panic!("{spec}: no endpoints")).encode_to_vec(),
+        );
+        let Ok(mesh_core::resource::Resource::Endpoints(endpoints)) = parsed else { panic!("{parsed:?}") };
+        let found: Vec<String> = endpoints.endpoints.iter().map(|one| one.address.to_string()).collect();
+        assert_eq!(found, expected, "{spec}");
+    };
+    const SERVICE: &str = "apiVersion: v1\nkind: Service";
+    const CANARY: &str = "canary.default.svc.cluster.local";
+    const V1: &str = "10.0.0.1:41001";
+    const V2: &str = "10.0.0.2:41001";
+    let canary = |port: u16, spec: &str, expected: &[&str]| {
+        check(CANARY, port, SERVICE, "{name: canary}", spec, expected)
+    };
+    canary(9080, "{selector: {app: reviews, version: v2}, ports: [{port: 9080}]}", &[V2]);
+    canary(9080, "{selector: {app: other}, ports: [{port: 9080}]}", &[]);
+    // A target is the instance's own port, or the one that its grant calls by.
+    canary(80, "{selector: {app: reviews}, ports: [{port: 80, targetPort: 41001}]}", &[V1, V2]);
+    canary(80, "{selector: {app: reviews}, ports: [{port: 80, targetPort: 9080}]}", &[V1, V2]);
+    canary(80, "{selector: {app: reviews}, ports: [{port: 80, targetPort: 8080}]}", &[]);
+    let other = "{selector: {app: other}, ports: [{port: 9080}]}";
+    check(HOST, 9080, SERVICE, "{name: reviews}", other, &[V1, V2]);
+    let elsewhere = "{selector: {app: reviews}, ports: [{port: 9080}]}";
+    check("canary.shop.svc.cluster.local", 9080, SERVICE, "{name: canary, namespace: shop}", elsewhere, &[]);
+    let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry";
+    let selecting = "{hosts: [canary.example.com], location: MESH_INTERNAL, resolution: STATIC, \
+                     ports: [{number: 9080, name: http, protocol: HTTP}], workloadSelector: {labels: {version: v2}}}";
+    check("canary.example.com", 9080, entry, "{name: canary}", selecting, &[V2]);
+}
+
+#[test]
 fn the_same_world_translates_to_the_same_version() {
     let name = "inbound/10.0.0.1:9080";
     let documents = "apiVersion: security.istio.io/v1
