@@ -3,9 +3,10 @@
 //! # Layout
 //!
 //! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
-//! [`status`], [`subscription`], [`backoff`]. Effects: `ads` (the configuration stream), [`join`] (certificates),
+//! [`status`], [`subscription`], [`backoff`]. Effects: [`accept`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
+pub mod accept;
 mod ads;
 pub mod authz;
 pub mod backoff;

@@ -6,7 +6,6 @@
 //!           └─► …    too many under way: the one waiting longest makes room
 //! ```
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,13 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use mesh_core::accept::{Handshakes, accept};
 use mesh_core::identity::{PeerRefusal, peer_certificate};
 use rustls::{InvalidMessage, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -48,7 +47,6 @@ impl Default for AcceptLimits {
 
 /// Finished handshakes that wait to be taken.
 const CONNECTIONS_WAITING_MAX: usize = 64;
-const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 
 /// A connection whose handshake is done.
 pub(super) struct Connection {
@@ -143,47 +141,6 @@ fn reason_of(error: &io::Error) -> String {
             "it spoke plaintext where TLS is required".to_owned()
         }
         _ => error.to_string(),
-    }
-}
-
-/// Accepts one socket. Out of file descriptors is no reason to spin, nor to stop.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            // The peer gave up while it waited.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                tracing::error!(%error, "accepting a connection failed, trying again in a second");
-                sleep(ACCEPT_BACKOFF).await;
-            }
-        }
-    }
-}
-
-/// The handshakes under way. An honest one takes milliseconds, so the one waiting longest is the one to give up.
-struct Handshakes {
-    tasks: JoinSet<()>,
-    oldest_first: VecDeque<AbortHandle>,
-    handshakes_max: usize,
-}
-
-impl Handshakes {
-    fn new(handshakes_max: usize) -> Self {
-        Self { tasks: JoinSet::new(), oldest_first: VecDeque::new(), handshakes_max }
-    }
-
-    fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) {
-        while self.tasks.try_join_next().is_some() {}
-        if self.oldest_first.len() >= self.handshakes_max {
-            self.oldest_first.retain(|handle| !handle.is_finished());
-        }
-        if self.oldest_first.len() >= self.handshakes_max
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            oldest.abort();
-        }
-        self.oldest_first.push_back(self.tasks.spawn(handshake));
     }
 }
 

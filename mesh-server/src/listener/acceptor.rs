@@ -6,17 +6,16 @@
 //!                                                    └─► …  (the one waiting longest makes room)
 //! ```
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mesh_core::accept::{Handshakes, accept};
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time;
 
 use super::builder::ListenerLimits;
@@ -141,55 +140,5 @@ impl Acceptor {
     }
 }
 
-/// The handshakes under way: at most `handshakes_max`, the oldest of which makes room.
-///
-/// An honest handshake takes milliseconds, so that the one waiting longest is the one most likely idle. Waiting for a
-/// free place instead would let so many idle peers shut out everybody.
-struct Handshakes {
-    tasks: JoinSet<()>,
-    oldest_first: VecDeque<AbortHandle>,
-    handshakes_max: usize,
-}
-
-impl Handshakes {
-    fn new(handshakes_max: usize) -> Self {
-        Self { tasks: JoinSet::new(), oldest_first: VecDeque::new(), handshakes_max }
-    }
-
-    /// Starts one; true if another had to go.
-    fn begin(&mut self, handshake: impl Future<Output = ()> + Send + 'static) -> bool {
-        while self.tasks.try_join_next().is_some() {}
-        while self.oldest_first.front().is_some_and(AbortHandle::is_finished) {
-            self.oldest_first.pop_front();
-        }
-        let full = self.tasks.len() >= self.handshakes_max;
-        if full {
-            // Those that ended out of order leave their handles behind; a full house is when to sweep them.
-            self.oldest_first.retain(|handle| !handle.is_finished());
-            if let Some(oldest) = self.oldest_first.pop_front() {
-                oldest.abort();
-            }
-        }
-        self.oldest_first.push_back(self.tasks.spawn(handshake));
-        full
-    }
-}
-
-/// Accepts one socket. Out of file descriptors is no reason to spin, nor to stop.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            // The peer gave up while it waited in the backlog.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                tracing::error!(%error, "accepting a connection failed; trying again in a second");
-                time::sleep(ACCEPT_BACKOFF).await;
-            }
-        }
-    }
-}
-
-const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 const CONFIGURATION_REMINDER: Duration = Duration::from_secs(5);
 const BACKLOG_CONNECTIONS_MAX: u32 = 1024;
