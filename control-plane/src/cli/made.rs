@@ -7,7 +7,7 @@ use super::{Exit, Failure, Format};
 use crate::admin::Client;
 use crate::admin::ClientError;
 use crate::admin::proto::{ApplyRequest, ChangeResponse, Source};
-use crate::simple::MADE_BY;
+use crate::simple::is_made_here;
 
 /// Documents that a command wrote.
 pub(super) struct Made {
@@ -53,7 +53,7 @@ async fn converse(mut client: Client, made: Made, dry_run: bool) -> Result<Outco
     for document in made.documents {
         let Ok(selected) = document.parse::<Selected>() else { continue };
         let stored = client.list(selected.list(None)).await?.documents;
-        if stored.iter().any(|stored| !stored.text.contains(MADE_BY)) {
+        if stored.iter().any(|stored| !is_made_here(&stored.text)) {
             return Ok(Outcome::Foreign(document));
         }
     }
