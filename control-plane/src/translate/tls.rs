@@ -48,8 +48,7 @@ fn common(identities: &BTreeSet<String>) -> CommonTlsContext {
         matcher: Some(matcher.clone()),
         ..SubjectAltNameMatcher::default()
     });
-    // gRPC reads the older list, Envoy the newer one.
-    #[allow(deprecated)]
+    #[expect(deprecated, reason = "gRPC reads the older list of names, Envoy the newer one")]
     let validation = CertificateValidationContext {
         ca_certificate_provider_instance: Some(provider("ROOTCA")),
         match_typed_subject_alt_names: typed.collect(),
