@@ -104,28 +104,22 @@ fn whole(fields: &mut Fields<'_, '_>, policy: &AuthorizationPolicy) {
     fields.at_most_one(&["selector", "targetRef", "targetRefs"]);
     let custom = fields.wrote("action", "CUSTOM") || fields.wrote("action", "3");
     if custom && !fields.has("provider") {
-        fields.note(Code::MissingField, "provider", "is required by CUSTOM", "name a provider");
+        fields.missing("provider", "is required by CUSTOM", "name a provider");
     } else if !custom && fields.has("provider") {
-        fields.note(Code::Conflict, "provider", "goes with `action: CUSTOM` only", "remove the field");
+        fields.conflict("provider", "goes with `action: CUSTOM` only", "remove the field");
     }
     let caller = |source: &Source| {
         let lists = [&source.principals, &source.not_principals, &source.namespaces, &source.not_namespaces];
         lists.iter().any(|list| !list.is_empty())
     };
     if custom && policy.rules.iter().flat_map(|rule| &rule.from).any(caller) {
-        fields.note(
-            Code::Conflict,
-            "rules",
-            "CUSTOM cannot ask for identities",
-            "remove principals and namespaces",
-        );
+        fields.conflict("rules", "CUSTOM cannot ask for identities", "remove principals and namespaces");
     }
     if custom && policy.rules.is_empty() {
-        fields.note(Code::MissingField, "rules", "is required by CUSTOM", "add a rule");
+        fields.missing("rules", "is required by CUSTOM", "add a rule");
     }
     if policy.action == Action::Deny && fields.wrote("action", "DENY") && !fields.has("rules") {
-        fields.note(
-            Code::MissingField,
+        fields.missing(
             "rules",
             "are absent, so that DENY never matches",
             "write `rules: [{}]` to deny everything",
@@ -133,10 +127,10 @@ fn whole(fields: &mut Fields<'_, '_>, policy: &AuthorizationPolicy) {
     }
 }
 
-fn action(value: Value<'_, '_>) -> Action {
+fn action(mut value: Value<'_, '_>) -> Action {
     if let Some(written @ ("AUDIT" | "CUSTOM" | "2" | "3")) = value.written() {
         let message = format!("{written} is not honoured by this mesh yet");
-        value.reader.note(Code::UnsupportedField, value.span, message, "use ALLOW or DENY");
+        value.note(Code::UnsupportedField, message, "use ALLOW or DENY");
     }
     choice(&[
         ("ALLOW", 0, Action::Allow),
@@ -153,12 +147,7 @@ fn target_reference(value: Value<'_, '_>) {
         fields.required("name", some_text);
         fields.optional("namespace", text);
         if fields.filled("namespace") {
-            fields.note(
-                Code::InvalidValue,
-                "namespace",
-                "a target is in the policy's namespace",
-                "remove the field",
-            );
+            fields.invalid("namespace", "a target is in the policy's namespace", "remove the field");
         }
         let targets = [
             ("", "Service"),
@@ -168,12 +157,7 @@ fn target_reference(value: Value<'_, '_>) {
             ("gateway.networking.k8s.io", "GatewayClass"),
         ];
         if !kind.is_empty() && !targets.contains(&(group.as_str(), kind.as_str())) {
-            fields.note(
-                Code::InvalidValue,
-                "kind",
-                "cannot be a target",
-                "name a Gateway, a Service or a ServiceEntry",
-            );
+            fields.invalid("kind", "cannot be a target", "name a Gateway, a Service or a ServiceEntry");
         }
     });
 }
@@ -238,7 +222,7 @@ fn source(value: Value<'_, '_>) -> Source {
         if let Some(accounts) = accounts
             && identities.iter().any(|name| fields.filled(name))
         {
-            fields.note(Code::Conflict, accounts, "excludes principals and namespaces", "write two sources");
+            fields.conflict(accounts, "excludes principals and namespaces", "write two sources");
         }
         source
     })
@@ -266,8 +250,7 @@ fn operation(value: Value<'_, '_>) -> Operation {
 fn something(fields: &mut Fields<'_, '_>, names: &[&'static str]) {
     let negated = |name: &str| format!("not{}{}", name[..1].to_uppercase(), &name[1..]);
     if !names.iter().any(|name| fields.filled(name) || fields.filled(&negated(name))) {
-        fields.note(
-            Code::MissingField,
+        fields.missing(
             "",
             "names nothing, which would match everything",
             format!("add one of {}", names.join(", ")),
@@ -288,14 +271,10 @@ fn pattern(value: Value<'_, '_>) -> String {
 }
 
 fn service_account(value: Value<'_, '_>) {
-    name::checked(value, |account| {
+    name::known(value, "`name` or `namespace/name`", |account| {
         let parts: Vec<&str> = account.split('/').collect();
         let good = !account.contains('*') && parts.len() <= 2 && parts.iter().all(|part| !part.is_empty());
-        if good && account.len() <= 320 {
-            Ok(())
-        } else {
-            Err(format!("`{}` is not `name` or `namespace/name`", shorten(account)))
-        }
+        good && account.len() <= 320
     });
 }
 
@@ -359,7 +338,7 @@ fn condition(value: Value<'_, '_>) {
             });
         }
         if !fields.filled("values") && !fields.filled("notValues") {
-            fields.note(Code::MissingField, "", "compares with nothing", "add `values` or `notValues`");
+            fields.missing("", "compares with nothing", "add `values` or `notValues`");
         }
     });
 }
@@ -379,14 +358,12 @@ fn condition_key(value: Value<'_, '_>) -> String {
         "destination.port",
         "connection.sni",
     ];
-    let checked = name::checked(value, |key| {
+    name::known(value, "a key", |key| {
         let indexed = ["request.headers[", "request.auth.claims[", "experimental.envoy.filters."];
-        let known = KEYS.contains(&key)
-            || indexed.iter().any(|start| {
-                key.strip_prefix(start)
-                    .is_some_and(|rest| !start.ends_with('[') || (rest.ends_with(']') && rest.len() > 1))
-            });
-        if known { Ok(()) } else { Err(format!("`{}` is not a key", shorten(key))) }
-    });
-    checked.value
+        let within = |start: &&str| {
+            let rest = key.strip_prefix(start);
+            rest.is_some_and(|rest| !start.ends_with('[') || (rest.ends_with(']') && rest.len() > 1))
+        };
+        KEYS.contains(&key) || indexed.iter().any(within)
+    })
 }

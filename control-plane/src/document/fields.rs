@@ -169,6 +169,31 @@ impl<'n> Fields<'_, 'n> {
         }
     }
 
+    /// Notes that the field is wanted and not there.
+    pub(super) fn missing(&mut self, name: &str, message: impl Into<String>, next: impl Into<String>) {
+        self.note(Code::MissingField, name, message, next);
+    }
+
+    /// Notes that the field cannot be what it is.
+    pub(super) fn invalid(&mut self, name: &str, message: impl Into<String>, next: impl Into<String>) {
+        self.note(Code::InvalidValue, name, message, next);
+    }
+
+    /// Notes that the field does not go with another.
+    pub(super) fn conflict(&mut self, name: &str, message: impl Into<String>, next: impl Into<String>) {
+        self.note(Code::Conflict, name, message, next);
+    }
+
+    /// Notes that the field is good, and asks for what this mesh does not do yet.
+    pub(super) fn not_honoured(&mut self, name: &str, message: impl Into<String>, next: impl Into<String>) {
+        self.note(Code::UnsupportedField, name, message, next);
+    }
+
+    /// Notes that the field is taken, and probably not meant so.
+    pub(super) fn suspicious(&mut self, name: &str, message: impl Into<String>, next: impl Into<String>) {
+        self.note(Code::Suspicious, name, message, next);
+    }
+
     /// Refuses an object in which more than one of `names` is set.
     pub(super) fn at_most_one(&mut self, names: &[&'static str]) {
         let set: Vec<&str> = names.iter().copied().filter(|name| self.has(name)).collect();

@@ -3,6 +3,8 @@
 //! Routes and their destinations share them. What a mesh itself depends on (`:path` and its kin) is no one's to rewrite
 //! here; the authority is, because that is how a host is rewritten in Istio.
 
+use super::finding::Code;
+use super::name;
 use super::scalar::text;
 use super::spelling::shorten;
 use super::value::Value;
@@ -50,20 +52,24 @@ fn operations(value: Value<'_, '_>, authority: bool) -> HeaderOperations {
 }
 
 fn pairs(value: Value<'_, '_>, authority: bool) -> Vec<(String, String)> {
-    let entries = value.entries(|key, mut value| {
+    value.entries(|key, mut value| {
         let content = text(value.reborrow());
         if value.node.is_some() {
-            check_name(&mut value, &key.value, authority);
+            check_name(&mut value, key, authority);
             check_value(&mut value, &content);
         }
         content
-    });
-    entries.into_iter().map(|(key, content)| (key.value, content)).collect()
+    })
 }
 
 /// Whether the name stands for the authority, which HTTP/1.1 calls `host`.
 pub(super) fn is_authority(name: &str) -> bool {
     name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host")
+}
+
+/// The name of a header.
+pub(super) fn header_name(value: Value<'_, '_>) -> String {
+    name::known(value, "the name of a header", is_header_name)
 }
 
 /// Whether a header may have this name.
@@ -99,6 +105,6 @@ fn check_value(value: &mut Value<'_, '_>, content: &str) {
         value.invalid("has a single `%`", "write `%%` for a percent sign");
     } else if percents.contains('%') {
         let message = "has a variable of Envoy's, which this mesh does not fill in yet";
-        value.reader.note(super::finding::Code::UnsupportedField, value.span, message, "write the value out");
+        value.note(Code::UnsupportedField, message, "write the value out");
     }
 }

@@ -4,7 +4,6 @@
 //! their errors and refused by name. A route without any Service parent acts at gateways only and is kept inert.
 
 use super::fields::Fields;
-use super::finding::Code;
 use super::header::is_header_name;
 use super::name;
 use super::pattern::{StringMatch, regex};
@@ -127,12 +126,7 @@ pub(super) fn decode(value: Value<'_, '_>) -> HttpRoute {
         }
         fields.no_effect("useDefaultGateways", text);
         if route.rules.len() > RULES_MAX {
-            fields.note(
-                Code::InvalidValue,
-                "rules",
-                format!("has more than {RULES_MAX} rules"),
-                "split the route",
-            );
+            fields.invalid("rules", format!("has more than {RULES_MAX} rules"), "split the route");
         }
         route
     })
@@ -148,7 +142,7 @@ fn parent(value: Value<'_, '_>) -> ParentRef {
             ("gateway.networking.k8s.io", "Gateway" | "ListenerSet") => ParentKind::Gateway,
             (group, kind) => {
                 let message = format!("a {} of group `{}` is no parent here", shorten(kind), shorten(group));
-                fields.note(Code::UnsupportedField, "kind", message, "use `group: \"\"` and `kind: Service`");
+                fields.not_honoured("kind", message, "use `group: \"\"` and `kind: Service`");
                 ParentKind::Service
             }
         };
@@ -177,12 +171,7 @@ fn rule(value: Value<'_, '_>) -> RouteRule {
         fields.unsupported("retry", route_filter::retry);
         fields.unsupported("sessionPersistence", route_filter::session_persistence);
         if rule.matches.len() > MATCHES_MAX {
-            fields.note(
-                Code::InvalidValue,
-                "matches",
-                format!("has more than {MATCHES_MAX} entries"),
-                "split the rule",
-            );
+            fields.invalid("matches", format!("has more than {MATCHES_MAX} entries"), "split the rule");
         }
         rule
     })
@@ -210,9 +199,9 @@ pub(super) fn backend_reference(fields: &mut Fields<'_, '_>) -> BackendRef {
     };
     if !group.is_empty() || kind != "Service" {
         let message = format!("a {} of group `{}` is no backend here", shorten(&kind), shorten(&group));
-        fields.note(Code::UnsupportedField, "kind", message, "name a Service");
+        fields.not_honoured("kind", message, "name a Service");
     } else if backend.port.is_none() {
-        fields.note(Code::MissingField, "port", "is required for a Service", "add the Service's port");
+        fields.missing("port", "is required for a Service", "add the Service's port");
     }
     backend
 }
@@ -228,11 +217,8 @@ fn route_match(value: Value<'_, '_>) -> RouteMatch {
 }
 
 fn method(value: Value<'_, '_>) -> String {
-    name::checked(value, |method| {
-        let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-        if known.contains(&method) { Ok(()) } else { Err(format!("`{}` is not a method", shorten(method))) }
-    })
-    .value
+    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    name::known(value, "a method", |method| known.contains(&method))
 }
 
 /// How the `value` beside a `type` is compared.
@@ -291,16 +277,7 @@ fn named(value: Value<'_, '_>, header: bool) -> Vec<(String, StringMatch)> {
         value.object(|fields| {
             let kinds = [("Exact", -1, Comparison::Exact), ("RegularExpression", -2, Comparison::Regex)];
             let comparison = fields.optional("type", choice(&kinds)).unwrap_or(Comparison::Exact);
-            let name = fields.required("name", |value| {
-                name::checked(value, |name| {
-                    if is_header_name(name) {
-                        Ok(())
-                    } else {
-                        Err(format!("`{}` is not a name", shorten(name)))
-                    }
-                })
-                .value
-            });
+            let name = fields.required("name", |value| name::known(value, "a name", is_header_name));
             let wanted = fields.required("value", |value| match comparison {
                 Comparison::Regex => StringMatch::Regex(regex(value)),
                 _ => StringMatch::Exact(some_text(value)),

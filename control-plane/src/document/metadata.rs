@@ -64,15 +64,10 @@ fn of_clusters(fields: &mut Fields<'_, '_>) {
 }
 
 fn object_name(value: Value<'_, '_>) -> String {
-    name::checked(value, |name| {
-        let parts = name.split('.').all(|part| name::dns_label(&part.to_ascii_lowercase()).is_ok());
-        if parts && name.len() <= 253 {
-            Ok(())
-        } else {
-            Err(format!("`{}` is not a name of letters, digits, `-` and `.`", shorten(name)))
-        }
+    name::known(value, "a name of letters, digits, `-` and `.`", |name| {
+        let part = |part: &str| name::dns_label(&part.to_ascii_lowercase()).is_ok();
+        name.len() <= 253 && name.split('.').all(part)
     })
-    .value
 }
 
 fn timestamp(mut value: Value<'_, '_>) -> Option<jiff::Timestamp> {

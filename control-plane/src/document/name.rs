@@ -63,7 +63,7 @@ pub(super) fn gateway(mut value: Value<'_, '_>) -> Spanned<String> {
         value.invalid(reason, "write `mesh`, `name` or `namespace/name`");
     } else if parts.len() == 1 && parts[0].contains('.') {
         let next = "write `namespace/name`";
-        value.reader.note(Code::Deprecated, value.span, "a gateway's full name is an old form", next);
+        value.note(Code::Deprecated, "a gateway's full name is an old form", next);
     }
     name
 }
@@ -95,32 +95,30 @@ pub(super) fn export_to(mut value: Value<'_, '_>) -> Vec<String> {
 
 /// Labels that a workload carries.
 pub(super) fn labels(value: Value<'_, '_>) -> BTreeMap<String, String> {
-    let entries = value.entries(|key, mut value| {
+    value.entries(|key, mut value| {
         let content = text(value.reborrow());
         if value.node.is_some()
-            && let Err(reason) = label_key(&key.value).and_then(|()| label_value(&content))
+            && let Err(reason) = label_key(key).and_then(|()| label_value(&content))
         {
             value.invalid(reason, "write it as a Kubernetes label");
         }
         content
-    });
-    entries.into_iter().map(|(key, value)| (key.value, value)).collect()
+    })
 }
 
 /// Labels by which workloads are chosen. Empty chooses all, which is worth a warning where a selector is written.
 pub(super) fn selector(value: Value<'_, '_>) -> BTreeMap<String, String> {
-    let entries = value.entries(|key, mut value| {
+    value.entries(|key, mut value| {
         let content = text(value.reborrow());
         if value.node.is_some() {
-            if key.value.is_empty() {
+            if key.is_empty() {
                 value.invalid("a label without a key chooses nothing", "write `key: value`");
-            } else if key.value.contains('*') || content.contains('*') {
+            } else if key.contains('*') || content.contains('*') {
                 value.invalid("a selector has no wildcards", "name the label's value");
             }
         }
         content
-    });
-    entries.into_iter().map(|(key, value)| (key.value, value)).collect()
+    })
 }
 
 /// Reads text and notes what `rule` has against it.
@@ -138,6 +136,16 @@ pub(super) fn checked(
         value.invalid(reason, "correct the value");
     }
     read
+}
+
+/// Reads text that is `what`, as `good` knows.
+pub(super) fn known(value: Value<'_, '_>, what: &str, good: impl FnOnce(&str) -> bool) -> String {
+    checked(value, |text| must_be(what, text, good(text))).value
+}
+
+/// Says that `text` is not `what`, if it is not.
+pub(super) fn must_be(what: &str, text: &str, good: bool) -> Result<(), String> {
+    if good { Ok(()) } else { Err(format!("`{}` is not {what}", shorten(text))) }
 }
 
 /// A DNS name whose first label may be, or begin with, a wildcard.
@@ -158,10 +166,7 @@ pub(super) fn domain(name: &str) -> Result<(), String> {
     let labels: Vec<&str> = name.strip_suffix('.').unwrap_or(name).split('.').collect();
     let good = |label: &&str| dns_label(&label.to_ascii_lowercase()).is_ok();
     let number = labels.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if name.len() > 255 || number || !labels.iter().all(good) {
-        return Err(format!("`{}` is not a host name", shorten(name)));
-    }
-    Ok(())
+    must_be("a host name", name, name.len() <= 255 && !number && labels.iter().all(good))
 }
 
 /// A DNS label in lower case, as Kubernetes names things.
@@ -172,11 +177,7 @@ pub(super) fn dns_label(name: &str) -> Result<(), String> {
         && name.bytes().all(inner)
         && !name.starts_with('-')
         && !name.ends_with('-');
-    if good {
-        Ok(())
-    } else {
-        Err(format!("`{}` is not a name of small letters, digits and `-`", shorten(name)))
-    }
+    must_be("a name of small letters, digits and `-`", name, good)
 }
 
 fn label_key(key: &str) -> Result<(), String> {
@@ -184,17 +185,12 @@ fn label_key(key: &str) -> Result<(), String> {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
     };
-    if prefix.is_some_and(|prefix| domain(prefix).is_err()) || name.is_empty() || !is_label_text(name) {
-        return Err(format!("`{}` is not the key of a label", shorten(key)));
-    }
-    Ok(())
+    let good = prefix.is_none_or(|prefix| domain(prefix).is_ok()) && is_label_text(name);
+    must_be("the key of a label", key, good)
 }
 
 fn label_value(content: &str) -> Result<(), String> {
-    if content.is_empty() || is_label_text(content) {
-        return Ok(());
-    }
-    Err(format!("`{}` is not the value of a label", shorten(content)))
+    must_be("the value of a label", content, content.is_empty() || is_label_text(content))
 }
 
 fn is_label_text(text: &str) -> bool {
@@ -216,12 +212,8 @@ pub(super) fn subnet(text: &str) -> Result<(), String> {
         Ok(IpAddr::V6(_)) => 128,
         Err(_) => return Err(format!("`{}` is not an address", shorten(text))),
     };
-    match bits {
-        Some(bits) if bits.parse::<u8>().map_or(true, |bits| bits > most) => {
-            Err(format!("`{}` is not a range of addresses", shorten(text)))
-        }
-        _ => Ok(()),
-    }
+    let good = bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most));
+    must_be("a range of addresses", text, good)
 }
 
 /// A host as a document of `namespace` means it: a name without a dot is a service of that namespace.

@@ -49,12 +49,7 @@ pub(super) fn string_match(value: Value<'_, '_>) -> StringMatch {
 /// An expression; `*` alone is how many files write "anything".
 fn regex_or_star(mut value: Value<'_, '_>) -> StringMatch {
     if text(value.reborrow()) == "*" {
-        value.reader.note(
-            Code::Deprecated,
-            value.span,
-            "`*` is no expression; it is read as `.*`",
-            "write `.*`",
-        );
+        value.note(Code::Deprecated, "`*` is no expression; it is read as `.*`", "write `.*`");
         return StringMatch::Present;
     }
     StringMatch::Regex(regex(value))

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use super::fields::Fields;
-use super::finding::Code;
 use super::name;
 use super::scalar::choice;
 use super::value::Value;
@@ -47,8 +46,7 @@ pub(super) fn decode(value: Value<'_, '_>) -> PeerAuthentication {
             port_level: fields.or_default("portLevelMtls", port_level),
         };
         if fields.has("portLevelMtls") && policy.selector.as_ref().is_none_or(BTreeMap::is_empty) {
-            fields.note(
-                Code::Conflict,
+            fields.conflict(
                 "portLevelMtls",
                 "wants a selector, because ports are a workload's",
                 "add `selector.matchLabels`",
@@ -70,8 +68,7 @@ pub(super) fn selector(value: Value<'_, '_>) -> BTreeMap<String, String> {
 }
 
 fn empty_selector(fields: &mut Fields<'_, '_>) {
-    fields.note(
-        Code::Suspicious,
+    fields.suspicious(
         "",
         "selects every workload of the namespace",
         "add `matchLabels`, or remove the selector",
@@ -91,8 +88,8 @@ fn mtls(value: Value<'_, '_>) -> MtlsMode {
 }
 
 fn port_level(mut value: Value<'_, '_>) -> BTreeMap<u16, MtlsMode> {
-    let modes = value.reborrow().entries(|key, mut value| {
-        let port = key.value.parse::<u16>().ok().filter(|port| *port > 0);
+    let modes: Vec<_> = value.reborrow().entries(|key, mut value| {
+        let port = key.parse::<u16>().ok().filter(|port| *port > 0);
         if value.node.is_some() && port.is_none() {
             value.invalid("is keyed by ports", "write a number from 1 to 65535");
         }

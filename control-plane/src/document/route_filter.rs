@@ -3,7 +3,7 @@
 //! They are read for their errors alone, so these decoders yield nothing.
 
 use super::fields::Fields;
-use super::finding::Code;
+use super::header::header_name;
 use super::http_route::backend_reference;
 use super::name;
 use super::scalar::{boolean, choice, integer, port, some_text, text};
@@ -36,8 +36,7 @@ pub(super) fn filter(value: Value<'_, '_>) {
         let Some((_, wanted)) = FILTERS.iter().find(|(name, _)| *name == kind) else {
             if !kind.is_empty() {
                 let known = FILTERS.map(|(name, _)| name).join(", ");
-                fields.note(
-                    Code::InvalidValue,
+                fields.invalid(
                     "type",
                     format!("`{}` is not a filter", shorten(&kind)),
                     format!("write one of {known}"),
@@ -47,9 +46,9 @@ pub(super) fn filter(value: Value<'_, '_>) {
         };
         for (_, name) in FILTERS {
             if name == *wanted && !fields.has(name) {
-                fields.note(Code::MissingField, name, format!("is required by {kind}"), "add the field");
+                fields.missing(name, format!("is required by {kind}"), "add the field");
             } else if name != *wanted && fields.has(name) {
-                fields.note(Code::Conflict, name, format!("does not go with {kind}"), "remove the field");
+                fields.conflict(name, format!("does not go with {kind}"), "remove the field");
             }
         }
     });
@@ -72,16 +71,6 @@ fn header_modifier(value: Value<'_, '_>) {
     });
 }
 
-fn header_name(value: Value<'_, '_>) {
-    name::checked(value, |name| {
-        if super::header::is_header_name(name) {
-            Ok(())
-        } else {
-            Err(format!("`{}` is not the name of a header", shorten(name)))
-        }
-    });
-}
-
 fn mirror(value: Value<'_, '_>) {
     value.object(|fields| {
         fields.required("backendRef", |value| {
@@ -97,12 +86,7 @@ fn mirror(value: Value<'_, '_>) {
                 let denominator =
                     fields.optional("denominator", integer(1, i64::from(i32::MAX))).unwrap_or(100);
                 if numerator > denominator {
-                    fields.note(
-                        Code::InvalidValue,
-                        "numerator",
-                        "is above the denominator",
-                        "write a share of at most one",
-                    );
+                    fields.invalid("numerator", "is above the denominator", "write a share of at most one");
                 }
             });
         });
@@ -141,8 +125,7 @@ fn path_modifier(value: Value<'_, '_>) {
             "ReplacePrefixMatch" => "replacePrefixMatch",
             "" => return,
             _ => {
-                return fields.note(
-                    Code::InvalidValue,
+                return fields.invalid(
                     "type",
                     "is no way to change a path",
                     "write ReplaceFullPath or ReplacePrefixMatch",
@@ -151,7 +134,7 @@ fn path_modifier(value: Value<'_, '_>) {
         };
         fields.exactly_one(&["replaceFullPath", "replacePrefixMatch"]);
         if !fields.has(wanted) {
-            fields.note(Code::MissingField, wanted, format!("is required by {kind}"), "add the field");
+            fields.missing(wanted, format!("is required by {kind}"), "add the field");
         }
     });
 }
@@ -171,7 +154,7 @@ pub(super) fn timeouts(value: Value<'_, '_>) {
         let request = fields.optional("request", gateway_duration).unwrap_or_default();
         let backend = fields.optional("backendRequest", gateway_duration).unwrap_or_default();
         if !request.is_zero() && backend > request {
-            fields.note(Code::Conflict, "backendRequest", "is longer than `request`", "make it shorter");
+            fields.conflict("backendRequest", "is longer than `request`", "make it shorter");
         }
     });
 }

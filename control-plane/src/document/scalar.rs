@@ -212,13 +212,13 @@ pub(super) fn choice<T: Copy + Default>(names: &[(&str, i32, T)]) -> impl Fn(Val
 
 /// A map of text to text, such as labels.
 pub(super) fn text_map(value: Value<'_, '_>) -> BTreeMap<String, String> {
-    value.entries(|_, value| text(value)).into_iter().map(|(key, value)| (key.value, value)).collect()
+    value.entries(|_, value| text(value))
 }
 
 /// Notes when a list that should have something is empty.
 pub(super) fn some<T>(value: &mut Value<'_, '_>, items: &[T]) {
     if items.is_empty() {
-        value.reader.note(Code::MissingField, value.span, "is empty", "add an entry or remove the field");
+        value.note(Code::MissingField, "is empty", "add an entry or remove the field");
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::Code;
 use super::name;
 use super::scalar::{choice, port, text};
 use super::value::Value;
@@ -56,8 +55,7 @@ pub(super) fn decode(value: Value<'_, '_>) -> Service {
             selector: fields.or_default("selector", name::labels),
         };
         if fields.wrote("type", "ExternalName") {
-            fields.note(
-                Code::UnsupportedField,
+            fields.not_honoured(
                 "type",
                 "ExternalName is not honoured by this mesh",
                 "write a ServiceEntry with DNS resolution",

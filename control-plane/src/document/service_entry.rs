@@ -120,13 +120,10 @@ fn protocol(value: Value<'_, '_>) -> String {
         "UDP",
         "HTTP_PROXY",
     ];
-    let known = name::checked(value, |protocol| {
-        if protocol.is_empty() || KNOWN.contains(&protocol.to_ascii_uppercase().as_str()) {
-            return Ok(());
-        }
-        Err(format!("`{}` is not a protocol: HTTP, HTTPS, HTTP2, GRPC, TCP, TLS, MONGO", shorten(protocol)))
+    let protocol = name::known(value, "a protocol: HTTP, HTTPS, HTTP2, GRPC, TCP, TLS, MONGO", |protocol| {
+        protocol.is_empty() || KNOWN.contains(&protocol.to_ascii_uppercase().as_str())
     });
-    known.value.to_ascii_uppercase()
+    protocol.to_ascii_uppercase()
 }
 
 fn resolution(value: Value<'_, '_>) -> Resolution {
@@ -143,7 +140,7 @@ fn workload_selector(value: Value<'_, '_>) -> BTreeMap<String, String> {
     value.object(|fields| {
         let labels = fields.or_default("labels", name::selector);
         if labels.is_empty() {
-            fields.note(Code::Suspicious, "", "selects every workload of the namespace", "add `labels`");
+            fields.suspicious("", "selects every workload of the namespace", "add `labels`");
         }
         labels
     })
@@ -164,7 +161,7 @@ fn addresses(fields: &mut Fields<'_, '_>) -> bool {
 
 fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
     if fields.has("hosts") && entry.hosts.is_empty() {
-        fields.note(Code::MissingField, "hosts", "is empty", "add a host");
+        fields.missing("hosts", "is empty", "add a host");
     }
     for host in entry.hosts.iter().filter(|host| host.value == "*") {
         fields.reader.within("hosts", |reader| {
@@ -178,23 +175,17 @@ fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
     }
     unique_ports(fields, &entry.ports);
     if fields.has("workloadSelector") && !entry.endpoints.is_empty() {
-        fields.note(Code::Conflict, "endpoints", "excludes `workloadSelector`", "keep one of the two");
+        fields.conflict("endpoints", "excludes `workloadSelector`", "keep one of the two");
     }
     resolution_agrees(fields, entry, subnets);
     let shared =
         |port: &EntryPort| matches!(port.protocol.as_str(), "" | "TCP" | "UDP" | "MONGO" | "REDIS" | "MYSQL");
     if entry.resolution != Resolution::None && entry.hosts.len() > 1 && entry.ports.iter().any(shared) {
         let message = "several hosts share a port on which nothing tells them apart";
-        fields.note(
-            Code::Conflict,
-            "hosts",
-            message,
-            "write one entry for each host, or say `protocol: HTTP` or TLS",
-        );
+        fields.conflict("hosts", message, "write one entry for each host, or say `protocol: HTTP` or TLS");
     }
     if entry.workload_selector.is_some() && entry.resolution != Resolution::Static {
-        fields.note(
-            Code::Suspicious,
+        fields.suspicious(
             "workloadSelector",
             "acts with `resolution: STATIC` only",
             "set `resolution: STATIC`",
@@ -209,38 +200,22 @@ fn resolution_agrees(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets:
     let wildcard = entry.hosts.iter().any(|host| host.value.starts_with('*'));
     match entry.resolution {
         Resolution::None if !entry.endpoints.is_empty() => {
-            fields.note(
-                Code::Conflict,
+            fields.conflict(
                 "endpoints",
                 "NONE mode cannot have endpoints",
                 "set `resolution: STATIC` or DNS",
             );
         }
         Resolution::DnsRoundRobin if entry.endpoints.len() > 1 => {
-            fields.note(
-                Code::Conflict,
-                "endpoints",
-                "DNS_ROUND_ROBIN has one endpoint at most",
-                "use DNS, or keep one",
-            );
+            fields.conflict("endpoints", "DNS_ROUND_ROBIN has one endpoint at most", "use DNS, or keep one");
         }
         Resolution::Dns | Resolution::DnsRoundRobin if subnets => {
-            fields.note(
-                Code::Conflict,
-                "addresses",
-                "ranges go with NONE and STATIC only",
-                "write single addresses",
-            );
+            fields.conflict("addresses", "ranges go with NONE and STATIC only", "write single addresses");
         }
         Resolution::Dns | Resolution::DnsRoundRobin
             if wildcard && entry.endpoints.is_empty() && !fields.wrote("resolution", "DYNAMIC_DNS") =>
         {
-            fields.note(
-                Code::Conflict,
-                "hosts",
-                "a wildcard cannot be resolved",
-                "add endpoints, or name the host",
-            );
+            fields.conflict("hosts", "a wildcard cannot be resolved", "add endpoints, or name the host");
         }
         _ => {}
     }
@@ -249,12 +224,7 @@ fn resolution_agrees(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets:
         && entry.workload_selector.is_none()
     {
         let message = "endpoints that DNS alone knows are not honoured by this mesh yet";
-        fields.note(
-            Code::UnsupportedField,
-            "resolution",
-            message,
-            "write `resolution: STATIC` and the endpoints",
-        );
+        fields.not_honoured("resolution", message, "write `resolution: STATIC` and the endpoints");
     }
 }
 

@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::finding::Code;
 use super::reader::Reader;
 use super::spelling::shorten;
-use super::yaml::{Content, Node, Span, Spanned};
+use super::yaml::{Content, Node, Span};
 
 /// A value that waits to be decoded.
 #[derive(Debug)]
@@ -34,9 +34,14 @@ impl<'n> Value<'_, 'n> {
         }
     }
 
+    /// Notes a finding at the value.
+    pub(super) fn note(&mut self, code: Code, message: impl Into<String>, next: impl Into<String>) {
+        self.reader.note(code, self.span, message, next);
+    }
+
     /// Notes that the value cannot be what it is.
     pub(super) fn invalid(&mut self, message: impl Into<String>, next: impl Into<String>) {
-        self.reader.note(Code::InvalidValue, self.span, message, next);
+        self.note(Code::InvalidValue, message, next);
     }
 
     /// Notes that the value is of another type than `wanted`.
@@ -90,29 +95,27 @@ impl<'n> Value<'_, 'n> {
     }
 
     /// Reads an object whose keys are the user's own.
-    pub(super) fn entries<T>(
+    pub(super) fn entries<T, C: FromIterator<(String, T)>>(
         mut self,
-        mut decode: impl FnMut(&Spanned<String>, Value<'_, 'n>) -> T,
-    ) -> Vec<(Spanned<String>, T)> {
+        mut decode: impl FnMut(&str, Value<'_, 'n>) -> T,
+    ) -> C {
         let entries = match self.node.map(|node| &node.content) {
             None => {
-                let key = Spanned::default();
-                self.reader
-                    .within("{}", |reader| decode(&key, Value { reader, node: None, span: self.span }));
-                return Vec::new();
+                self.reader.within("{}", |reader| decode("", Value { reader, node: None, span: self.span }));
+                &[][..]
             }
             Some(Content::Mapping(entries)) => entries,
-            Some(_) if self.node.is_some_and(Node::is_null) => return Vec::new(),
+            Some(_) if self.node.is_some_and(Node::is_null) => &[][..],
             Some(_) => {
                 self.wrong_type("an object", "write `key: value` lines below it, indented");
-                return Vec::new();
+                &[][..]
             }
         };
         let each = entries.iter().map(|(key, node)| {
             let value = self.reader.within(&format!("[{}]", shorten(&key.value)), |reader| {
-                decode(key, Value { reader, node: Some(node), span: key.span })
+                decode(&key.value, Value { reader, node: Some(node), span: key.span })
             });
-            (key.clone(), value)
+            (key.value.clone(), value)
         });
         each.collect()
     }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use super::fields::Fields;
-use super::finding::Code;
 use super::name;
 use super::scalar::{port, text, unsigned};
 use super::value::Value;
@@ -51,28 +50,17 @@ pub(super) fn decode(value: Value<'_, '_>) -> WorkloadEntry {
 fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {
     if entry.address.is_empty() {
         if !fields.has("network") {
-            fields.note(
-                Code::MissingField,
-                "address",
-                "is required and absent",
-                "add an IP address or a DNS name",
-            );
+            fields.missing("address", "is required and absent", "add an IP address or a DNS name");
         }
         return;
     }
     if let Some(path) = entry.address.strip_prefix("unix://") {
         if !path.starts_with(['/', '@']) || path.ends_with('/') {
-            fields.note(
-                Code::InvalidValue,
-                "address",
-                "is not the absolute path of a socket",
-                "write `unix:///run/app.sock`",
-            );
+            fields.invalid("address", "is not the absolute path of a socket", "write `unix:///run/app.sock`");
         } else if !entry.ports.is_empty() {
-            fields.note(Code::Conflict, "ports", "a socket has no ports", "remove the ports");
+            fields.conflict("ports", "a socket has no ports", "remove the ports");
         } else {
-            fields.note(
-                Code::UnsupportedField,
+            fields.not_honoured(
                 "address",
                 "Unix sockets are not reached by this mesh yet",
                 "use an IP address",
@@ -80,25 +68,22 @@ fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {
         }
     } else if entry.address.parse::<std::net::IpAddr>().is_err() {
         match name::domain(&entry.address) {
-            Err(reason) => {
-                fields.note(Code::InvalidValue, "address", reason, "write an IP address or a DNS name")
-            }
+            Err(reason) => fields.invalid("address", reason, "write an IP address or a DNS name"),
             Ok(()) => {
                 let message = "addresses that DNS must be asked for are not honoured by this mesh yet";
-                fields.note(Code::UnsupportedField, "address", message, "write the IP address");
+                fields.not_honoured("address", message, "write the IP address");
             }
         }
     }
 }
 
 fn ports(value: Value<'_, '_>) -> BTreeMap<String, u16> {
-    let entries = value.entries(|key, mut value| {
+    value.entries(|key, mut value| {
         if value.node.is_some()
-            && let Err(reason) = name::dns_label(&key.value.to_ascii_lowercase())
+            && let Err(reason) = name::dns_label(&key.to_ascii_lowercase())
         {
             value.invalid(reason, "use the name of the service's port");
         }
         port(value)
-    });
-    entries.into_iter().map(|(key, port)| (key.value, port)).collect()
+    })
 }

@@ -38,8 +38,7 @@ pub(super) fn decode(value: Value<'_, '_>) -> Option<SimpleBalancer> {
             let balances =
                 matches!(simple, None | Some(SimpleBalancer::RoundRobin | SimpleBalancer::LeastRequest));
             if fields.has(warming) && (!balances || fields.has("consistentHash")) {
-                fields.note(
-                    Code::Suspicious,
+                fields.suspicious(
                     warming,
                     "acts with ROUND_ROBIN or LEAST_REQUEST only",
                     "change the balancer, or remove the field",
@@ -50,24 +49,14 @@ pub(super) fn decode(value: Value<'_, '_>) -> Option<SimpleBalancer> {
     })
 }
 
-fn simple(value: Value<'_, '_>) -> SimpleBalancer {
+fn simple(mut value: Value<'_, '_>) -> SimpleBalancer {
     if let Some(written) = value.written() {
         if written == "LEAST_CONN" {
-            value.reader.note(
-                Code::Deprecated,
-                value.span,
-                "LEAST_CONN is LEAST_REQUEST's old name",
-                "write LEAST_REQUEST",
-            );
+            value.note(Code::Deprecated, "LEAST_CONN is LEAST_REQUEST's old name", "write LEAST_REQUEST");
         } else if written == "PASSTHROUGH" {
             let message =
                 "PASSTHROUGH sends to the address that the caller resolved, which this mesh does not do";
-            value.reader.note(
-                Code::UnsupportedField,
-                value.span,
-                message,
-                "name a balancer, or remove the field",
-            );
+            value.note(Code::UnsupportedField, message, "name a balancer, or remove the field");
         }
     }
     choice(&[
@@ -151,7 +140,7 @@ fn failover(fields: &mut Fields<'_, '_>) {
             let from = fields.required("from", region);
             let to = fields.required("to", region);
             if !from.is_empty() && from == to {
-                fields.note(Code::InvalidValue, "to", "is the region that failed", "name another region");
+                fields.invalid("to", "is the region that failed", "name another region");
             }
         });
     });
@@ -160,8 +149,7 @@ fn failover(fields: &mut Fields<'_, '_>) {
         ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
     let named = labels.iter().any(|label| topology.iter().any(|key| label.split('=').next() == Some(key)));
     if !regions.is_empty() && named {
-        fields.note(
-            Code::Conflict,
+        fields.conflict(
             "failoverPriority",
             "names a locality while `failover` says where to go",
             "keep one of the two",
@@ -182,8 +170,8 @@ fn distribute(value: Value<'_, '_>) -> String {
     value.object(|fields| {
         let from = fields.required("from", locality_name);
         fields.required("to", |mut value| {
-            let shares = value.reborrow().entries(|key, mut value| {
-                check_locality(&mut value, &key.value);
+            let shares: Vec<_> = value.reborrow().entries(|key, mut value| {
+                check_locality(&mut value, key);
                 integer(1, 100)(value)
             });
             let total: i64 = shares.iter().map(|(_, share)| share).sum();
@@ -220,8 +208,7 @@ fn overlapping_sources(fields: &mut Fields<'_, '_>, sources: &[String]) {
     };
     for (index, source) in sources.iter().enumerate() {
         if sources[..index].iter().any(|earlier| covers(earlier, source) || covers(source, earlier)) {
-            fields.note(
-                Code::Conflict,
+            fields.conflict(
                 "distribute",
                 format!("`{source}` is distributed twice"),
                 "keep one entry for it",

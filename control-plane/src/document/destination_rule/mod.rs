@@ -56,8 +56,7 @@ pub(super) fn decode(value: Value<'_, '_>) -> DestinationRule {
         };
         fields.unsupported("workloadSelector", workload_selector);
         if fields.has("workloadSelector") && rule.export_to.iter().any(|name| name != ".") {
-            fields.note(
-                Code::Suspicious,
+            fields.suspicious(
                 "exportTo",
                 "a rule with a selector is never exported",
                 "remove one of the two",
@@ -81,12 +80,7 @@ fn workload_selector(value: Value<'_, '_>) {
     value.object(|fields| {
         let labels = fields.or_default("matchLabels", name::selector);
         if labels.is_empty() {
-            fields.note(
-                Code::Suspicious,
-                "",
-                "selects every client",
-                "add `matchLabels`, or remove the selector",
-            );
+            fields.suspicious("", "selects every client", "add `matchLabels`, or remove the selector");
         }
     });
 }

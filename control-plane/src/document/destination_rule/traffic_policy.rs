@@ -3,7 +3,6 @@
 //! A block is overridden as a whole (ISTIO-FIELDS §2.4), so each is optional on its own.
 
 use super::super::fields::Fields;
-use super::super::finding::Code;
 use super::super::scalar::{
     boolean, choice, duration, duration_or_zero, integer, number, port, some_text, text, unsigned,
 };
@@ -64,7 +63,7 @@ pub(super) fn decode(value: Value<'_, '_>) -> TrafficPolicy {
 
 fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
     if !blocks.iter().any(|block| fields.has(block)) {
-        fields.note(Code::MissingField, "", "says nothing", "add a block, or remove the field");
+        fields.missing("", "says nothing", "add a block, or remove the field");
     }
 }
 
@@ -116,7 +115,7 @@ fn tls_agrees(fields: &mut Fields<'_, '_>, mode: TlsMode, skips: bool) {
         return;
     }
     let message = "TLS that is not the mesh's own is not honoured by this mesh yet";
-    fields.note(Code::UnsupportedField, "mode", message, "use ISTIO_MUTUAL or DISABLE");
+    fields.not_honoured("mode", message, "use ISTIO_MUTUAL or DISABLE");
     let credential = fields.filled("credentialName");
     // A credential of MUTUAL holds the client's own certificate too, and so says nothing about verifying.
     let verifies = fields.filled("subjectAltNames")
@@ -124,16 +123,16 @@ fn tls_agrees(fields: &mut Fields<'_, '_>, mode: TlsMode, skips: bool) {
         || (credential && mode == TlsMode::Simple);
     if skips && verifies {
         let message = "contradicts the fields that say what to verify";
-        fields.note(Code::Conflict, "insecureSkipVerify", message, "remove it, or remove those");
+        fields.conflict("insecureSkipVerify", message, "remove it, or remove those");
     }
     for name in ["clientCertificate", "privateKey", "caCertificates", "caCrl"] {
         if credential && fields.filled(name) {
-            fields.note(Code::Conflict, name, "excludes `credentialName`", "keep one of the two");
+            fields.conflict(name, "excludes `credentialName`", "keep one of the two");
         }
     }
     for name in ["clientCertificate", "privateKey"] {
         if mode == TlsMode::Mutual && !credential && !fields.filled(name) {
-            fields.note(Code::MissingField, name, "is required by MUTUAL", "add the path of the file");
+            fields.missing(name, "is required by MUTUAL", "add the path of the file");
         }
     }
 }
@@ -143,7 +142,7 @@ fn connection_pool(value: Value<'_, '_>) {
         fields.optional("tcp", tcp_pool);
         fields.optional("http", http_pool);
         if !fields.has("tcp") && !fields.has("http") {
-            fields.note(Code::MissingField, "", "limits nothing", "add `tcp` or `http`");
+            fields.missing("", "limits nothing", "add `tcp` or `http`");
         }
     });
 }
@@ -191,8 +190,7 @@ fn http_pool(value: Value<'_, '_>) {
             });
         });
         if upgrade && client {
-            fields.note(
-                Code::Conflict,
+            fields.conflict(
                 "useClientProtocol",
                 "excludes `h2UpgradePolicy: UPGRADE`",
                 "keep one of the two",
@@ -216,8 +214,7 @@ fn outlier_detection(value: Value<'_, '_>) {
         fields.list("outlierDetectionHttpErrorCodes", integer(100, 599));
         if local > 0 && !split {
             let next = "set `splitExternalLocalOriginErrors: true`";
-            fields.note(
-                Code::Conflict,
+            fields.conflict(
                 "consecutiveLocalOriginFailures",
                 "counts only where local errors are split off",
                 next,

@@ -10,7 +10,6 @@ use super::super::header::{self, Headers};
 use super::super::name;
 use super::super::pattern::regex;
 use super::super::scalar::{choice, integer, port, some_text, text};
-use super::super::spelling::shorten;
 use super::super::value::Value;
 use super::super::yaml::{Span, Spanned};
 
@@ -200,23 +199,14 @@ fn redirect(value: Value<'_, '_>) -> Redirect {
         };
         let said = ["uri", "prefixRewrite", "authority", "scheme", "port", "derivePort"];
         if !said.iter().any(|name| fields.filled(name)) {
-            fields.note(
-                Code::MissingField,
-                "",
-                "does not say where to",
-                "add `uri`, `authority` or `scheme`",
-            );
+            fields.missing("", "does not say where to", "add `uri`, `authority` or `scheme`");
         }
         redirect
     })
 }
 
 fn scheme(value: Value<'_, '_>) -> String {
-    name::checked(value, |scheme| match scheme {
-        "http" | "https" => Ok(()),
-        other => Err(format!("`{}` is not a scheme: http or https", shorten(other))),
-    })
-    .value
+    name::known(value, "a scheme: http or https", |scheme| matches!(scheme, "http" | "https"))
 }
 
 fn redirect_code(mut value: Value<'_, '_>) -> u16 {
@@ -227,7 +217,7 @@ fn redirect_code(mut value: Value<'_, '_>) -> u16 {
         code @ (301 | 302 | 303 | 307 | 308) => code,
         code @ 300..400 => {
             let message = format!("the redirect {code} is not honoured by this mesh");
-            value.reader.note(Code::UnsupportedField, value.span, message, "write 301, 302, 303, 307 or 308");
+            value.note(Code::UnsupportedField, message, "write 301, 302, 303, 307 or 308");
             301
         }
         other => {
@@ -258,15 +248,13 @@ fn body(value: Value<'_, '_>) -> Vec<u8> {
         });
         let body = string.or(bytes).unwrap_or_default();
         if body.len() > RESPONSE_BODY_BYTES_MAX {
-            fields.note(
-                Code::InvalidValue,
+            fields.invalid(
                 "",
                 format!("has {} bytes, at most {RESPONSE_BODY_BYTES_MAX} are allowed", body.len()),
                 "serve it from a service",
             );
         } else if body.len() > RESPONSE_BODY_BYTES_LARGE {
-            fields.note(
-                Code::Suspicious,
+            fields.suspicious(
                 "",
                 format!("has {} bytes, which every caller keeps in memory", body.len()),
                 "serve it from a service",
@@ -290,12 +278,7 @@ pub(super) fn rewrite(value: Value<'_, '_>) -> Rewrite {
             }),
         };
         if rewrite == Rewrite::default() {
-            fields.note(
-                Code::MissingField,
-                "",
-                "rewrites nothing",
-                "add `uri`, `uriRegexRewrite` or `authority`",
-            );
+            fields.missing("", "rewrites nothing", "add `uri`, `uriRegexRewrite` or `authority`");
         }
         rewrite
     })

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use super::super::fields::Fields;
-use super::super::finding::Code;
 use super::super::header::{self, Headers};
 use super::super::scalar::{duration_or_zero, integer, text};
 use super::super::value::Value;
@@ -65,7 +64,7 @@ fn exclusions(fields: &mut Fields<'_, '_>, rule: &HttpRule, delegate: bool) {
             conflict(fields, "delegate", excluded);
         }
         if delegate {
-            fields.note(Code::Conflict, "delegate", "a delegate cannot delegate again", "route here");
+            fields.conflict("delegate", "a delegate cannot delegate again", "route here");
         }
     } else {
         fields.exactly_one(&["route", "redirect", "directResponse"]);
@@ -80,17 +79,12 @@ fn exclusions(fields: &mut Fields<'_, '_>, rule: &HttpRule, delegate: bool) {
         request.set.iter().chain(&request.add).filter(|(name, _)| header::is_authority(name)).count();
     authorities += usize::from(rule.rewrite.as_ref().is_some_and(|rewrite| rewrite.authority.is_some()));
     if authorities > 1 {
-        fields.note(
-            Code::Conflict,
-            "headers",
-            "the authority is written more than once",
-            "keep `rewrite.authority`",
-        );
+        fields.conflict("headers", "the authority is written more than once", "keep `rewrite.authority`");
     }
 }
 
 fn conflict(fields: &mut Fields<'_, '_>, first: &'static str, second: &'static str) {
     if fields.has(first) && fields.has(second) {
-        fields.note(Code::Conflict, second, format!("excludes `{first}`"), "keep one of the two");
+        fields.conflict(second, format!("excludes `{first}`"), "keep one of the two");
     }
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use super::super::finding::Code;
 use super::super::header::is_header_name;
 use super::super::name;
 use super::super::pattern::{StringMatch, string_match};
@@ -67,12 +66,7 @@ pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpMatch {
         };
         fields.no_effect("statPrefix", text);
         if bound.delegate && expressions(&matching) {
-            fields.note(
-                Code::InvalidValue,
-                "",
-                "a delegate matches no expressions",
-                "match `exact` or `prefix`",
-            );
+            fields.invalid("", "a delegate matches no expressions", "match `exact` or `prefix`");
         }
         matching
     })
@@ -86,26 +80,24 @@ fn expressions(matching: &HttpMatch) -> bool {
 }
 
 fn string_matches(value: Value<'_, '_>) -> Vec<(String, StringMatch)> {
-    let entries = value.entries(|_, value| string_match(value));
-    entries.into_iter().map(|(key, wanted)| (key.value, wanted)).collect()
+    value.entries(|_, value| string_match(value))
 }
 
 fn header_matches(value: Value<'_, '_>, bound: Bound) -> Vec<(String, StringMatch)> {
-    let entries = value.entries(|key, mut value| {
+    value.entries(|key, mut value| {
         if value.node.is_some_and(super::super::yaml::Node::is_null) {
             value.invalid("has nothing to compare with", "write `{}` for \"is present\"");
         }
-        let pseudo = matches!(key.value.as_str(), ":method" | ":path" | ":authority" | ":scheme");
-        let claim = key.value.starts_with("@request.auth.claims");
+        let pseudo = matches!(key, ":method" | ":path" | ":authority" | ":scheme");
+        let claim = key.starts_with("@request.auth.claims");
         if claim && bound.in_mesh {
             value.invalid("claims are matched only at a gateway", "use an AuthorizationPolicy with `when`");
-        } else if value.node.is_some() && !claim && !pseudo && !is_header_name(&key.value) {
+        } else if value.node.is_some() && !claim && !pseudo && !is_header_name(key) {
             value.invalid(
-                format!("`{}` is not the name of a header", shorten(&key.value)),
+                format!("`{}` is not the name of a header", shorten(key)),
                 "use letters, digits and `-`",
             );
         }
         string_match(value)
-    });
-    entries.into_iter().map(|(key, wanted)| (key.value, wanted)).collect()
+    })
 }

@@ -79,12 +79,11 @@ pub(super) fn decode(value: Value<'_, '_>) -> VirtualService {
 /// What only the whole document shows.
 fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
     if !["http", "tls", "tcp"].iter().any(|protocol| fields.has(protocol)) {
-        fields.note(Code::MissingField, "", "has no route", "add `http`, with at least one rule");
+        fields.missing("", "has no route", "add `http`, with at least one rule");
     }
     if service.hosts.is_empty() {
         if !service.gateways.is_empty() {
-            fields.note(
-                Code::Conflict,
+            fields.conflict(
                 "gateways",
                 "a delegate has neither hosts nor gateways",
                 "add `hosts`, or remove `gateways`",
@@ -93,21 +92,15 @@ fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
         for protocol in ["tls", "tcp"] {
             if fields.has(protocol) {
                 let next = "remove the field, or add `hosts`";
-                fields.note(Code::Conflict, protocol, "a delegate has `http` only", next);
+                fields.conflict(protocol, "a delegate has `http` only", next);
             }
         }
         let message =
             "is absent, which makes this a delegate, and delegates are not honoured by this mesh yet";
-        fields.note(
-            Code::UnsupportedField,
-            "hosts",
-            message,
-            "move its rules into the VirtualService of the host",
-        );
+        fields.not_honoured("hosts", message, "move its rules into the VirtualService of the host");
     }
     if service.in_mesh() && service.hosts.iter().any(|host| host.value == "*") {
-        fields.note(
-            Code::InvalidValue,
+        fields.invalid(
             "hosts",
             "`*` is a host only at a gateway",
             "name the host, or a domain as `*.example.com`",

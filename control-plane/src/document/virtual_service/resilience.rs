@@ -3,7 +3,8 @@
 //! They are read for their errors alone, so these decoders yield nothing. Honouring one is giving it a type to fill and
 //! saying `optional` instead of `unsupported` in `http.rs`.
 
-use super::super::finding::Code;
+use super::super::header::is_header_name;
+use super::super::name;
 use super::super::pattern::string_match;
 use super::super::scalar::{boolean, choice, duration, integer, number, text};
 use super::super::spelling::shorten;
@@ -22,12 +23,7 @@ pub(super) fn retries(value: Value<'_, '_>) {
         if attempts == 0
             && let Some(other) = others.into_iter().find(|name| fields.has(name))
         {
-            fields.note(
-                Code::Conflict,
-                other,
-                "is given while `attempts` is 0",
-                "set `attempts`, or remove the field",
-            );
+            fields.conflict(other, "is given while `attempts` is 0", "set `attempts`, or remove the field");
         }
     });
 }
@@ -73,7 +69,7 @@ pub(super) fn fault(value: Value<'_, '_>) {
         fields.optional("delay", delay);
         fields.optional("abort", abort);
         if !fields.has("delay") && !fields.has("abort") {
-            fields.note(Code::MissingField, "", "injects nothing", "add `delay` or `abort`");
+            fields.missing("", "injects nothing", "add `delay` or `abort`");
         }
     });
 }
@@ -94,12 +90,7 @@ fn abort(value: Value<'_, '_>) {
         let kinds = ["httpStatus", "grpcStatus", "http2Error"];
         fields.at_most_one(&kinds);
         if !kinds.iter().any(|kind| fields.has(kind)) {
-            fields.note(
-                Code::Suspicious,
-                "",
-                "does not say with what to abort",
-                "add `httpStatus` or `grpcStatus`",
-            );
+            fields.suspicious("", "does not say with what to abort", "add `httpStatus` or `grpcStatus`");
         }
         fields.optional("httpStatus", integer(200, 599));
         fields.optional("grpcStatus", grpc_status);
@@ -133,13 +124,7 @@ fn grpc_status(value: Value<'_, '_>) {
         "DATA_LOSS",
         "UNAUTHENTICATED",
     ];
-    super::super::name::checked(value, |status| {
-        if NAMES.contains(&status) {
-            Ok(())
-        } else {
-            Err(format!("`{}` is not a gRPC status", shorten(status)))
-        }
-    });
+    name::known(value, "a gRPC status", |status| NAMES.contains(&status));
 }
 
 /// `{value: 12.5}`, of a hundred.
@@ -171,7 +156,7 @@ pub(super) fn cors(value: Value<'_, '_>) {
         });
         fields.deprecated("allowOrigin", "`allowOrigins`");
         fields.list("allowOrigin", text);
-        fields.list("allowMethods", |value| super::super::name::checked(value, method));
+        fields.list("allowMethods", method);
         fields.list("allowHeaders", header_name);
         fields.list("exposeHeaders", header_name);
         fields.optional("maxAge", max_age);
@@ -183,24 +168,16 @@ pub(super) fn cors(value: Value<'_, '_>) {
     });
 }
 
-fn method(name: &str) -> Result<(), String> {
-    if name == "*"
-        || http::Method::from_bytes(name.as_bytes())
-            .is_ok_and(|method| method.as_str() == name.to_ascii_uppercase())
-    {
-        return Ok(());
-    }
-    Err(format!("`{}` is not a method", shorten(name)))
+/// A method in capitals, or `*`.
+fn method(value: Value<'_, '_>) -> String {
+    name::known(value, "a method", |name| {
+        let upper = name.to_ascii_uppercase();
+        name == "*" || http::Method::from_bytes(name.as_bytes()).is_ok_and(|method| method.as_str() == upper)
+    })
 }
 
-fn header_name(value: Value<'_, '_>) {
-    super::super::name::checked(value, |name| {
-        if name == "*" || super::super::header::is_header_name(name) {
-            Ok(())
-        } else {
-            Err(format!("`{}` is not the name of a header", shorten(name)))
-        }
-    });
+fn header_name(value: Value<'_, '_>) -> String {
+    name::known(value, "the name of a header", |name| name == "*" || is_header_name(name))
 }
 
 /// The header that carries it counts whole seconds.

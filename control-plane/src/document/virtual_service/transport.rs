@@ -57,7 +57,7 @@ fn sni_host(mut value: Value<'_, '_>, hosts: &[&str]) {
     let host = text(value.reborrow());
     if host.parse::<std::net::IpAddr>().is_ok() {
         let message = format!("`{}` is an address, which no client sends as a server name", shorten(&host));
-        value.reader.note(Code::Suspicious, value.span, message, "name the host");
+        value.note(Code::Suspicious, message, "name the host");
         return;
     }
     let covered = hosts.iter().any(|known| super::covers(known, &host));
