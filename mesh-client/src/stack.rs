@@ -6,7 +6,7 @@
 //! * **context** first, since everything after it may read the deadline, trace and headers that the request inherits;
 //! * **host**: one look at one snapshot, whose closure serves the request to its end, whatever is published meanwhile;
 //! * **route** sees the path in canonical form and the headers as they will be sent, save for its own changes;
-//! * **split** draws once per request, not per attempt: a retry must not leak a request into another version;
+//! * **split** chooses once per request, not per attempt: a retry must not leak a request into another version;
 //! * **deadline** lies around all attempts and the response's body, as the route's timeout is defined;
 //! * **retry** inside it asks another endpoint each time; **balance** and **connection** know one attempt only.
 
@@ -19,12 +19,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use fastrand::Rng;
 use http::uri::Authority;
-use http::{Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body::Body;
 use mesh_core::canonical::{NotAHost, canonicalize_uri};
 use mesh_core::context::RequestContext;
 use mesh_core::mesh::OutboundTrafficPolicy;
-use mesh_core::route::{Forward, RequestFacts, Route, RouteAction};
+use mesh_core::route::{Choice, Forward, KeySource, RequestFacts, Route, RouteAction, Split, StickyKey};
 use mesh_core::snapshot::HostConfig;
 use mesh_core::trace::NoTrace;
 
@@ -199,9 +199,10 @@ impl Call<'_> {
             cluster: cluster.clone(),
             status: forward.no_cluster_status,
         };
-        let Some(destination) = forward.split.choose(rng.f64()) else {
+        let Some(choice) = self.choose(&forward.split, &request.head.headers, rng) else {
             return Err(no_cluster(&Arc::from("(every weight is 0)")));
         };
+        let destination = choice.destination;
         let cluster = config.clusters.get(destination.cluster_index).and_then(Option::as_ref);
         let cluster = cluster.ok_or_else(|| no_cluster(&destination.cluster))?;
         let limits = Limits { route: forward.timeout, ..self.limits(&request.head) };
@@ -226,7 +227,18 @@ impl Call<'_> {
             .await
             .inspect_err(|error| error.flag().into_iter().for_each(|flag| record.count_failure(flag)))?;
         route.apply_response(Some(destination), response.headers_mut());
+        if let Some(cookie) = choice.set_cookie {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
         Ok(response)
+    }
+
+    /// One choice for all attempts, by the headers as the route saw them.
+    fn choose<'s>(&self, split: &'s Split, headers: &HeaderMap, rng: &mut Rng) -> Option<Choice<'s>> {
+        let by_identity = matches!(split.sticky_key(), Some(StickyKey::Identity));
+        let identity = self.outbound.mesh.identity().filter(|_| by_identity).map(|source| source.current());
+        let principal = identity.as_ref().map(|identity| identity.svid.id().principal());
+        split.choose(&KeySource { headers, identity: principal }, Some(rng.f64()))
     }
 
     /// Puts head and body of a response under the request's deadline.

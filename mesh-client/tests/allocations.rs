@@ -92,7 +92,7 @@ fn mesh(address: SocketAddr) -> Mesh {
         provenance: Provenance::default(),
         condition: RouteMatch::everything(),
         action: RouteAction::Forward(Forward {
-            split: Split { destinations: vec![destination(90), destination(10)] },
+            split: Split::new(vec![destination(90), destination(10)]),
             timeout: None,
             retry: Some(RetryPolicy { attempts: 2, on: on.map(Arc::from).to_vec() }),
             no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,

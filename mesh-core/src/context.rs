@@ -1,9 +1,22 @@
-//! What travels from an inbound request to the outbound requests of the same task.
+//! What travels from an inbound request to the outbound requests of the same task, with no code in the application.
+//!
+//! A task that a handler spawns is another task, and serves no request until it is told so. [`RequestContext::carry`] is the
+//! one call that tells it:
+//!
+//! ```
+//! use mesh_core::context::RequestContext;
+//!
+//! async fn handler() {
+//!     // Calls made in there keep deadline, trace and propagated headers of the request that `handler` serves.
+//!     tokio::spawn(RequestContext::carry(async { /* call other services */ }));
+//! }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(handler());
+//! ```
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// Facts of the request that the current task serves; the outbound side reads them.
 #[derive(Debug, Clone, Default)]
@@ -12,11 +25,14 @@ pub struct RequestContext {
     pub deadline: Option<Instant>,
     /// `traceparent` and `tracestate` as received, or empty.
     pub trace: HeaderMap,
-    /// Headers named in configuration (default: `baggage`) that go on to the next hop.
+    /// Headers named in configuration (MeshSettings, `propagatedHeaders`) that go on to the next hop.
     pub propagated: HeaderMap,
     /// The caller's SPIFFE ID, where the connection proved one.
     pub peer: Option<Arc<str>>,
 }
+
+/// The headers that go on where no configuration names them: W3C's, which is made for it.
+pub static PROPAGATED_BY_DEFAULT: [HeaderName; 1] = [HeaderName::from_static("baggage")];
 
 tokio::task_local! {
     static CURRENT: Arc<RequestContext>;
@@ -28,8 +44,18 @@ impl RequestContext {
         CURRENT.try_with(Arc::clone).ok()
     }
 
-    /// Runs `future` under this context; what it spawns with `tokio::spawn` does not inherit it and must be
-    /// wrapped by this same call.
+    /// Carries the current task's context, if it has one, over into a task that is spawned with this future.
+    pub fn carry<F: Future>(future: F) -> impl Future<Output = F::Output> {
+        let context = Self::current();
+        async move {
+            match context {
+                Some(context) => context.scope(future).await,
+                None => future.await,
+            }
+        }
+    }
+
+    /// Runs `future` under this context; what it spawns does not inherit it, and is wrapped by [`carry`](Self::carry).
     pub async fn scope<F: Future>(self: Arc<Self>, future: F) -> F::Output {
         CURRENT.scope(self, future).await
     }
@@ -64,11 +90,11 @@ mod tests {
         let (lost, carried) = context("a")
             .scope(async {
                 let lost = tokio::spawn(async { peer() });
-                let here = RequestContext::current().expect("inside the scope");
-                (lost.await, tokio::spawn(here.scope(async { peer() })).await)
+                (lost.await, tokio::spawn(RequestContext::carry(async { peer() })).await)
             })
             .await;
         assert_eq!(lost.expect("joins"), None);
         assert_eq!(carried.expect("joins").as_deref(), Some("a"));
+        assert_eq!(RequestContext::carry(async { peer() }).await, None);
     }
 }

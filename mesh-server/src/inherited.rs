@@ -1,4 +1,5 @@
-//! What an inbound request leaves to the calls made on its behalf: its deadline, its trace, its baggage, its caller.
+//! What an inbound request leaves to the calls made on its behalf: its deadline, its trace, its caller, and the headers that
+//! configuration names.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,11 +9,16 @@ use http::{HeaderMap, HeaderValue};
 use mesh_core::context::RequestContext;
 
 /// Reads the context from a request's headers; what cannot be read is as if it were not there.
-pub(crate) fn context(headers: &HeaderMap, peer: Option<Arc<str>>, now: Instant) -> RequestContext {
+pub(crate) fn context(
+    headers: &HeaderMap,
+    propagated: &[HeaderName],
+    peer: Option<Arc<str>>,
+    now: Instant,
+) -> RequestContext {
     RequestContext {
         deadline: deadline(headers, now),
         trace: copied(headers, &TRACE),
-        propagated: copied(headers, &PROPAGATED),
+        propagated: copied(headers, propagated),
         peer,
     }
 }
@@ -60,13 +66,14 @@ fn copied(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 
 const TRACE: [HeaderName; 2] =
     [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
-const PROPAGATED: [HeaderName; 1] = [HeaderName::from_static("baggage")];
 /// Envoy's word for the time that a caller has left, so that plain HTTP inherits it from any mesh.
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
 const GRPC_TIMEOUT_DIGITS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use mesh_core::context::PROPAGATED_BY_DEFAULT;
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -106,11 +113,21 @@ mod tests {
     }
 
     #[test]
-    fn trace_and_baggage_go_on_and_nothing_else() {
-        let headers = headers(&[("traceparent", "00-a-b-01"), ("baggage", "k=v"), ("cookie", "secret")]);
-        let context = context(&headers, None, Instant::now());
-        assert_eq!(context.trace.len(), 1);
-        assert_eq!(context.propagated["baggage"], "k=v");
-        assert_eq!(context.propagated.len(), 1);
+    fn trace_and_named_headers_go_on_and_nothing_else() {
+        let headers = headers(&[
+            ("traceparent", "00-a-b-01"),
+            ("baggage", "k=v"),
+            ("x-user", "ada"),
+            ("x-user", "grace"),
+            ("cookie", "secret"),
+        ]);
+        let check = |named: &[HeaderName], expected: &[&str]| {
+            let context = context(&headers, named, None, Instant::now());
+            assert_eq!(context.trace.len(), 1);
+            assert_eq!(context.propagated.values().collect::<Vec<_>>(), expected);
+        };
+        check(&PROPAGATED_BY_DEFAULT, &["k=v"]);
+        check(&[HeaderName::from_static("x-user")], &["ada", "grace"]);
+        check(&[], &[]);
     }
 }

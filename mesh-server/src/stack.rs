@@ -25,7 +25,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Request, Response};
 use mesh_core::authz::{InboundFacts, InboundHttp, Policy};
-use mesh_core::context::RequestContext;
+use mesh_core::context::{PROPAGATED_BY_DEFAULT, RequestContext};
 use mesh_core::resource::InboundListener;
 use mesh_core::status::{Fault, is_grpc};
 use mesh_core::trace::NoTrace;
@@ -83,7 +83,8 @@ fn guard(parts: &mut Parts) -> Result<Admitted, Refusal> {
     let listener = configuration(&peer)?;
     // Two counted references: the authority is read from the target as received while the path is being rewritten.
     let received = parts.uri.clone();
-    let context = inherited::context(&parts.headers, peer.shared_spiffe_id(), Instant::now());
+    let propagated = listener.as_ref().map_or(&PROPAGATED_BY_DEFAULT[..], |it| &it.propagated_headers);
+    let context = inherited::context(&parts.headers, propagated, peer.shared_spiffe_id(), Instant::now());
     let normalization = listener.as_ref().map(|listener| listener.path_normalization).unwrap_or_default();
     let http = canonicalize(parts, &received, normalization).map_err(|reason| {
         tracing::info!(listener = %peer.site().name, peer = %peer.address(), "request refused: {reason}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mesh_core::Mesh;
 use mesh_core::authz::{Action, Condition, Policy, Rule, Stage};
+use mesh_core::context::PROPAGATED_BY_DEFAULT;
 use mesh_core::identity::{
     ExpectedPeer, Identity, IdentitySource, Svid, TrustBundle, TrustDomain, client_config,
 };
@@ -73,6 +74,7 @@ impl TestMesh {
             mtls_mode,
             mtls_provenance: Provenance::default(),
             path_normalization: mesh_core::canonical::PathNormalization::Base,
+            propagated_headers: PROPAGATED_BY_DEFAULT.clone().into(),
             policy,
         };
         let mut snapshot = Snapshot::default();

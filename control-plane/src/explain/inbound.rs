@@ -95,7 +95,7 @@ pub(super) fn decide(
         transport,
         transport_result: result,
         reason: None,
-        principal: principal(server, question).filter(|_| mtls),
+        principal: question.from.principal(&server.world.settings().trust_domain).filter(|_| mtls),
         request_principal: None,
         decision: Verdict::Deny,
         policy: None,
@@ -209,14 +209,6 @@ impl Judge<'_> {
         };
         (if verdict.allowed { Verdict::Allow } else { Verdict::Deny }, inbound)
     }
-}
-
-/// Whom mutual TLS would prove the caller to be.
-fn principal(server: &Client<'_>, question: &Question) -> Option<String> {
-    let from = &question.from;
-    let account = from.service_account.as_ref()?;
-    let trust_domain = from.trust_domain.as_ref().unwrap_or(&server.world.settings().trust_domain);
-    Some(format!("{trust_domain}/ns/{}/sa/{account}", from.namespace))
 }
 
 /// What becomes of a transport (ISTIO-FIELDS §2.7.3). Ports that are not declared to be TCP are the mesh's own servers,

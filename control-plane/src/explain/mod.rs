@@ -10,7 +10,7 @@
 //! # Layout
 //!
 //! `question` and `decision` (with `inbound_decision`) are the contract; `explainer` answers; `closure` goes through the wire;
-//! `request`, `outbound`, `target` and `inbound` are the steps; `text` is the answer for people.
+//! `request`, `outbound`, `split`, `target` and `inbound` are the steps; `text` is the answer for people.
 
 mod closure;
 mod decision;
@@ -20,6 +20,7 @@ mod inbound_decision;
 mod outbound;
 mod question;
 mod request;
+mod split;
 mod target;
 mod text;
 

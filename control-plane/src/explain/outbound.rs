@@ -22,6 +22,7 @@ use super::explainer::{Unanswerable, is_grpc};
 use super::inbound::{self, Arriving};
 use super::question::{Protocol, Question};
 use super::request::{self, Request};
+use super::split;
 use super::target::Target;
 use crate::model::{Caller, View, World, is_untold};
 use crate::translate::name::{ClusterName, FORBIDDEN};
@@ -155,7 +156,8 @@ impl Step<'_> {
             destinations.iter().map(|one| destination(one, cluster(one), total)).collect();
         decision.timeout = forward.timeout.map(duration);
         decision.retries = forward.retry.as_ref().map(retries);
-        decision.chosen = self.chosen(forward);
+        let chosen = split::choose(&forward.split, self.client.world, self.question, &parts);
+        (decision.chosen, decision.sticky) = (chosen.at, chosen.sticky);
         let usable = |one: &WeightedDestination| fault_of(cluster(one), forward).is_none();
         let sample = match decision.chosen {
             Some(chosen) => &destinations[chosen],
@@ -178,23 +180,10 @@ impl Step<'_> {
             (None, Some(cluster)) => cluster,
             (fault, _) => return Err(fault.unwrap_or(Fault::NoCluster(forward.no_cluster_status))),
         };
+        let told = decision.sticky.as_ref().and_then(|sticky| sticky.set_cookie.clone());
+        decision.response_headers.add.extend(told.map(|cookie| ("set-cookie".to_owned(), cookie)));
         route.apply_request(sample, &mut parts).map_err(bad_request)?;
         Ok(Some(Arriving::at(cluster, &parts)))
-    }
-
-    /// The destination that is sure: the drawn one, or the only one that can be drawn.
-    fn chosen(&self, forward: &Forward) -> Option<usize> {
-        let destinations = &forward.split.destinations;
-        if let Some(draw) = self.question.draw {
-            let chosen = forward.split.choose(draw)?;
-            return destinations.iter().position(|one| std::ptr::eq(one, chosen));
-        }
-        if let [_] = destinations.as_slice() {
-            return Some(0);
-        }
-        let mut possible = destinations.iter().enumerate().filter(|(_, one)| one.weight > 0);
-        let (only, _) = possible.next()?;
-        possible.next().is_none().then_some(only)
     }
 
     /// The other side of a request that is sent.

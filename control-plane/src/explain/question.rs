@@ -209,6 +209,15 @@ impl Default for From {
     }
 }
 
+impl From {
+    /// Whom mutual TLS would prove the caller to be, in a mesh of this trust domain.
+    pub(super) fn principal(&self, trust_domain: &str) -> Option<String> {
+        let account = self.service_account.as_ref()?;
+        let trust_domain = self.trust_domain.as_deref().unwrap_or(trust_domain);
+        Some(format!("{trust_domain}/ns/{}/sa/{account}", self.namespace))
+    }
+}
+
 impl Question {
     /// The method.
     pub fn method(&self) -> &str {

@@ -28,6 +28,10 @@ pub fn render(decision: &Decision) -> String {
             table.row("", joined([Some(address), Some(workload), Some(health)]));
         }
     }
+    if let Some(sticky) = &decision.sticky {
+        let key = sticky.key.as_deref().unwrap_or("the request has no key: drawn");
+        table.row("sticky", joined([Some(&*sticky.on), Some(key), sticky.set_cookie.as_deref()]));
+    }
     if let Some(redirect) = &decision.redirect {
         table.row("location", redirect.location.clone());
     }

@@ -14,6 +14,7 @@ use mesh_core::Mesh;
 use mesh_core::authz::{Action, Policy, Stage};
 use mesh_core::balance::EndpointStates;
 use mesh_core::canonical::PathNormalization;
+use mesh_core::context::PROPAGATED_BY_DEFAULT;
 use mesh_core::identity::{Identity, IdentitySource, Svid, TrustBundle, TrustDomain};
 use mesh_core::mesh::{Parts, Publisher};
 use mesh_core::resource::{
@@ -105,6 +106,7 @@ impl Town {
             mtls_mode: MtlsMode::Strict,
             mtls_provenance: Provenance::default(),
             path_normalization: PathNormalization::default(),
+            propagated_headers: PROPAGATED_BY_DEFAULT.clone().into(),
             policy,
         };
         let mut snapshot = hosts(outbound);
@@ -145,7 +147,7 @@ fn host(service: &str, copies: Weighted<'_>) -> HostConfig {
         response_headers: HeaderOperations::default(),
     });
     let forward = Forward {
-        split: Split { destinations: destinations.collect() },
+        split: Split::new(destinations.collect()),
         timeout: None,
         retry: None,
         no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,

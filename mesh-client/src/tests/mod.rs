@@ -86,16 +86,14 @@ impl Setup {
     fn forward(&self) -> RouteAction {
         let on = ["connect-failure", "refused-stream", "reset-before-request"];
         RouteAction::Forward(Forward {
-            split: Split {
-                destinations: vec![WeightedDestination {
-                    cluster: CLUSTER.into(),
-                    cluster_index: 0,
-                    weight: 1,
-                    authority: None,
-                    request_headers: HeaderOperations::default(),
-                    response_headers: HeaderOperations::default(),
-                }],
-            },
+            split: Split::new(vec![WeightedDestination {
+                cluster: CLUSTER.into(),
+                cluster_index: 0,
+                weight: 1,
+                authority: None,
+                request_headers: HeaderOperations::default(),
+                response_headers: HeaderOperations::default(),
+            }]),
             timeout: self.timeout,
             retry: (self.retries > 0)
                 .then(|| RetryPolicy { attempts: self.retries, on: on.map(Arc::from).to_vec() }),

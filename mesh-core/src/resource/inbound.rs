@@ -7,12 +7,15 @@ use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, FilterCh
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, route};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 
+use http::HeaderName;
+
 use super::connection_manager::ConnectionManager;
 use super::invalid::{Inside, Invalid, each, nothing_else};
 use super::metadata::Facts;
 use super::{Provenance, rbac, transport_socket};
 use crate::authz::Policy;
 use crate::canonical::PathNormalization;
+use crate::context::PROPAGATED_BY_DEFAULT;
 
 /// What an inbound `Listener` says, parsed.
 #[derive(Debug, Clone)]
@@ -27,6 +30,8 @@ pub struct InboundListener {
     pub mtls_provenance: Provenance,
     /// What is done to a path before policy and application see it.
     pub path_normalization: PathNormalization,
+    /// The headers that go on from a request to those made on its behalf.
+    pub propagated_headers: Arc<[HeaderName]>,
     /// Who may call what.
     pub policy: Policy,
 }
@@ -75,9 +80,21 @@ impl InboundListener {
             mtls_mode,
             mtls_provenance: facts.object("mtls").provenance(),
             path_normalization: manager.path_normalization,
+            propagated_headers: propagated_headers(facts)?,
             policy: Policy::new(stages),
         })
     }
+}
+
+/// A control plane that says nothing of them leaves them at the default.
+fn propagated_headers(facts: Facts<'_>) -> Result<Arc<[HeaderName]>, Invalid> {
+    let field = "metadata.propagated_headers";
+    if !facts.has("propagated_headers") {
+        return Ok(PROPAGATED_BY_DEFAULT.clone().into());
+    }
+    let names = facts.texts("propagated_headers").ok_or(Invalid::new(field, "is no list of names"))?;
+    let parse = |name| HeaderName::try_from(name).map_err(|error| Invalid::new(field, error));
+    names.into_iter().map(parse).collect()
 }
 
 /// Which transports there is a chain for. Two chains must judge alike, for there is one policy per address.

@@ -1,5 +1,5 @@
-//! Reading what is ours in `filter_metadata`; a key that is missing or of another type is as good as unknown, for metadata
-//! explains and never decides.
+//! Reading what is ours in `filter_metadata`. What explains is as good as unknown where it is missing or of another type; what
+//! decides (a sticky key, headers that go on) refuses the resource by its name.
 
 use std::sync::Arc;
 
@@ -51,6 +51,21 @@ impl<'m> Facts<'m> {
             _ => &[],
         };
         values.iter().map(|value| Self(value.kind.as_ref().and_then(as_object)))
+    }
+
+    /// The texts of a list; `None` where there is none, or something else.
+    pub(super) fn texts(self, key: &str) -> Option<Vec<&'m str>> {
+        let Some(Kind::ListValue(list)) = self.kind(key) else { return None };
+        let text = |value: &'m Value| match &value.kind {
+            Some(Kind::StringValue(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        list.values.iter().map(text).collect()
+    }
+
+    /// Whether there is anything at all under a key.
+    pub(super) fn has(self, key: &str) -> bool {
+        self.kind(key).is_some()
     }
 
     pub(super) fn provenance(self) -> Provenance {

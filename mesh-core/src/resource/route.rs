@@ -12,7 +12,9 @@ use super::invalid::{Inside, Invalid, each, nothing_else};
 use super::metadata::Facts;
 use super::{header_options, matchers, route_action};
 use crate::matcher::Text;
-use crate::route::{PathMatch, QueryMatch, Route, RouteMatch, RouteTable};
+use crate::route::{
+    Forward, NotAStickyKey, PathMatch, QueryMatch, Route, RouteAction, RouteMatch, RouteTable,
+};
 
 /// What a `RouteConfiguration` says, parsed.
 #[derive(Debug)]
@@ -79,7 +81,9 @@ fn virtual_host_routes(
 }
 
 fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Route, Invalid> {
-    let mut provenance = Facts::ours(take(&mut wire.metadata).as_ref()).provenance();
+    let metadata = take(&mut wire.metadata);
+    let facts = Facts::ours(metadata.as_ref());
+    let mut provenance = facts.provenance();
     let name = take(&mut wire.name);
     if provenance.name.is_none() && !name.is_empty() {
         provenance.name = Some(name.into());
@@ -87,7 +91,12 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
     let condition = take(&mut wire.r#match).ok_or(Invalid::new("match", "is missing"))?;
     let condition = parse_match(condition).inside("match")?;
     let action = take(&mut wire.action).ok_or(Invalid::new("action", "is missing"))?;
-    let action = route_action::parse(action, &condition.path, clusters)?;
+    let action = match route_action::parse(action, &condition.path, clusters)? {
+        RouteAction::Forward(forward) if facts.has("sticky") => {
+            RouteAction::Forward(sticking(forward, facts.object("sticky")).inside("metadata.sticky")?)
+        }
+        action => action,
+    };
     let (add, remove) = (take(&mut wire.request_headers_to_add), take(&mut wire.request_headers_to_remove));
     let request_headers = header_options::operations("request", add, remove)?;
     let (add, remove) = (take(&mut wire.response_headers_to_add), take(&mut wire.response_headers_to_remove));
@@ -97,6 +106,15 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
     wire.stat_prefix.clear();
     nothing_else(&wire)?;
     Ok(Route { condition, provenance, action, request_headers, response_headers })
+}
+
+/// What is ours on a route and decides: without it, a user would meet another version with every request.
+fn sticking(forward: Forward, sticky: Facts<'_>) -> Result<Forward, Invalid> {
+    let [Some(key), Some(salt)] = ["on", "salt"].map(|key| sticky.text(key)) else {
+        return Err(Invalid::new("", "has no text `on` or no text `salt`"));
+    };
+    let key = key.parse().map_err(|error: NotAStickyKey| Invalid::new("on", error))?;
+    Ok(Forward { split: forward.split.sticking_to(key, &salt), ..forward })
 }
 
 fn parse_match(mut wire: wire::RouteMatch) -> Result<RouteMatch, Invalid> {

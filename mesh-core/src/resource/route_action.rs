@@ -51,9 +51,7 @@ fn forward(
     clusters: &mut ClusterNames,
 ) -> Result<Forward, Invalid> {
     let split = match take(&mut wire.cluster_specifier) {
-        Some(ClusterSpecifier::Cluster(name)) => {
-            Split { destinations: vec![only_destination(name, clusters)] }
-        }
+        Some(ClusterSpecifier::Cluster(name)) => Split::new(vec![only_destination(name, clusters)]),
         Some(ClusterSpecifier::WeightedClusters(weighted)) => {
             split(weighted, clusters).inside("weighted_clusters")?
         }
@@ -105,7 +103,7 @@ fn split(mut wire: wire::WeightedCluster, clusters: &mut ClusterNames) -> Result
     // Nothing is drawn from a runtime here.
     wire.runtime_key_prefix.clear();
     nothing_else(&wire)?;
-    Ok(Split { destinations })
+    Ok(Split::new(destinations))
 }
 
 fn destination(mut wire: ClusterWeight, clusters: &mut ClusterNames) -> Result<WeightedDestination, Invalid> {

@@ -7,7 +7,10 @@ mod index;
 mod redirect;
 mod rewrite;
 mod route_match;
+mod sip_hash;
 mod split;
+mod sticky;
+mod sticky_key;
 mod table;
 
 use http::{HeaderMap, Method};
@@ -19,7 +22,8 @@ pub use header_operations::HeaderOperations;
 pub use redirect::Redirect;
 pub use rewrite::{PathRewrite, Rewrite};
 pub use route_match::{PathMatch, QueryMatch, RouteMatch};
-pub use split::{Split, WeightedDestination};
+pub use split::{Choice, Split, WeightedDestination};
+pub use sticky_key::{KeySource, NotAStickyKey, StickyKey};
 pub use table::{Route, RouteTable};
 
 /// What the matchers see of a request.

@@ -1,16 +1,18 @@
-//! Weighted destinations and the draw among them.
+//! Weighted destinations, and the choice among them: by a sticky key where there is one, else by a draw.
 
 use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::HeaderOperations;
+use super::sticky::{Sticky, set_cookie_to_come};
+use super::{HeaderOperations, KeySource, StickyKey};
 
 /// Weighted destinations.
 #[derive(Debug)]
 pub struct Split {
     /// In the document's order.
     pub destinations: Vec<WeightedDestination>,
+    sticky: Option<Sticky>,
 }
 
 /// One choice of a split.
@@ -30,17 +32,77 @@ pub struct WeightedDestination {
     pub response_headers: HeaderOperations,
 }
 
+/// What a split makes of a request.
+#[derive(Debug)]
+pub struct Choice<'s> {
+    /// Where it goes.
+    pub destination: &'s WeightedDestination,
+    /// What tells the caller the key by which it comes back here, for the response.
+    pub set_cookie: Option<HeaderValue>,
+}
+
 impl Split {
-    /// The destination for a number drawn from [0, 1). Weights are relative to their sum; 0 among others is never chosen, and
-    /// a single destination is, whatever its weight.
-    pub fn choose(&self, draw: f64) -> Option<&WeightedDestination> {
-        if let [only] = self.destinations.as_slice() {
-            return Some(only);
+    /// A split by draws alone.
+    pub fn new(destinations: Vec<WeightedDestination>) -> Self {
+        Self { destinations, sticky: None }
+    }
+
+    /// The same, sticky by `key`. Splits of different salts choose independently of each other.
+    pub fn sticking_to(self, key: StickyKey, salt: &str) -> Self {
+        let sticky = Some(Sticky::new(key, salt, &self.destinations));
+        Self { sticky, ..self }
+    }
+
+    /// By what it is sticky, if it is.
+    pub fn sticky_key(&self) -> Option<&StickyKey> {
+        self.sticky.as_ref().map(|sticky| &sticky.key)
+    }
+
+    /// The destination of a request, given a number drawn from [0, 1): the only one that can be, else the one that the
+    /// request's key meets, else the drawn one. A request that should have a cookie and has not is told one that leads back
+    /// to where it was drawn. `None` where all weights are 0; without a draw, also where a draw would have to decide.
+    pub fn choose(&self, source: &KeySource<'_>, draw: Option<f64>) -> Option<Choice<'_>> {
+        let choice = |at: usize| Choice { destination: &self.destinations[at], set_cookie: None };
+        if let Some(only) = self.only() {
+            return Some(choice(only));
         }
+        let Some(sticky) = &self.sticky else { return self.draw(draw?).map(choice) };
+        if let Some(key) = sticky.key.of(source) {
+            return sticky.choose(&self.destinations, key).map(choice);
+        }
+        let draw = draw?;
+        let drawn = self.draw(draw)?;
+        let StickyKey::Cookie(name) = &sticky.key else { return Some(choice(drawn)) };
+        let (key, met) = sticky.key_for(&self.destinations, drawn, draw);
+        Some(Choice { set_cookie: Some(key.set_cookie(name)), ..choice(met) })
+    }
+
+    /// What a request would be told for which there is no draw: the cookie with its key left out.
+    pub fn set_cookie_to_come(&self, source: &KeySource<'_>) -> Option<String> {
+        match self.sticky_key() {
+            Some(key @ StickyKey::Cookie(name)) if self.only().is_none() && key.of(source).is_none() => {
+                Some(set_cookie_to_come(name))
+            }
+            _ => None,
+        }
+    }
+
+    /// The one destination that can be chosen: a single one is, whatever its weight; 0 among others never is.
+    fn only(&self) -> Option<usize> {
+        if self.destinations.len() == 1 {
+            return Some(0);
+        }
+        let mut possible = self.destinations.iter().enumerate().filter(|(_, one)| one.weight > 0);
+        let (only, _) = possible.next()?;
+        possible.next().is_none().then_some(only)
+    }
+
+    /// The destination whose share holds the draw. Weights are relative to their sum.
+    fn draw(&self, draw: f64) -> Option<usize> {
         let total: u64 = self.destinations.iter().map(|destination| u64::from(destination.weight)).sum();
         // Rounding may carry a draw just below 1 up to the total, which belongs to no one.
         let mut point = ((draw * total as f64) as u64).min(total.saturating_sub(1));
-        self.destinations.iter().find(|destination| {
+        self.destinations.iter().position(|destination| {
             let weight = u64::from(destination.weight);
             let hit = point < weight;
             point = point.saturating_sub(weight);
@@ -51,6 +113,8 @@ impl Split {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn split(weights: &[u32]) -> Split {
@@ -62,12 +126,16 @@ mod tests {
             request_headers: HeaderOperations::default(),
             response_headers: HeaderOperations::default(),
         };
-        Split { destinations: weights.iter().enumerate().map(destination).collect() }
+        Split::new(weights.iter().enumerate().map(destination).collect())
     }
 
     #[track_caller]
     fn check(weights: &[u32], draw: f64, expected: Option<usize>) {
-        assert_eq!(split(weights).choose(draw).map(|chosen| chosen.cluster_index), expected);
+        let headers = HeaderMap::new();
+        let source = KeySource { headers: &headers, identity: None };
+        let split = split(weights);
+        let chosen = split.choose(&source, Some(draw));
+        assert_eq!(chosen.map(|chosen| chosen.destination.cluster_index), expected);
     }
 
     #[test]
@@ -99,7 +167,7 @@ mod tests {
         let mut counts = [0; 4];
         for step in 0..1000 {
             let draw = f64::from(step) / 1000.0;
-            counts[split.choose(draw).expect("a destination").cluster_index] += 1;
+            counts[split.draw(draw).expect("a destination")] += 1;
         }
         assert_eq!(counts, [700, 0, 200, 100]);
     }

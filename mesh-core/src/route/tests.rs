@@ -194,7 +194,7 @@ fn destination(authority: Option<&'static str>) -> WeightedDestination {
 fn forwarding(rewrite: Rewrite) -> Route {
     let pair = |value| (HeaderName::from_static("level"), HeaderValue::from_static(value));
     let forward = Forward {
-        split: Split { destinations: vec![destination(None)] },
+        split: Split::new(vec![destination(None)]),
         timeout: None,
         retry: None,
         no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
@@ -252,13 +252,18 @@ fn deciding_and_choosing_allocate_nothing() {
     conditions.push(with_header(RouteMatch::everything(), "end-user", "jason"));
     conditions.push(with_query(RouteMatch::everything(), "v", Some("1")));
     let table = table(conditions);
-    let split = Split { destinations: vec![destination(None), destination(None)] };
+    let split = || Split::new(vec![destination(None), destination(None)]);
+    let sticky = split().sticking_to("header:end-user".parse().expect("a key"), "route");
+    let splits = [split(), sticky];
     with_facts("/some/path?v=1", &[("end-user", "amy")], |facts| {
         // The first search of an expression makes its cache.
         table.decide(facts, &mut NoTrace);
         let measured = allocation_counter::measure(|| {
             assert!(table.decide(facts, &mut NoTrace).is_some());
-            assert!(split.choose(0.7).is_some());
+            for split in &splits {
+                let source = KeySource { headers: facts.headers, identity: None };
+                assert!(split.choose(&source, Some(0.7)).is_some());
+            }
         });
         assert_eq!(measured.count_total, 0);
     });

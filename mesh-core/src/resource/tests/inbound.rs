@@ -18,7 +18,7 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateProviderPluginInstance, CertificateValidationContext, DownstreamTlsContext,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, path_matcher};
-use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
+use envoy_types::pb::google::protobuf::{BoolValue, ListValue, UInt32Value};
 use http::{HeaderMap, Method, Uri};
 
 use super::*;
@@ -225,6 +225,27 @@ fn filters_that_would_be_passed_over_refuse_the_listener() {
         policies.get_mut(KEY).expect("policy").principals.clear();
     };
     refused(empty, &format!("rules.policies[{KEY}].principals"));
+}
+
+#[test]
+fn headers_that_go_on_are_baggage_unless_named() {
+    let named = |value: Value| Listener {
+        metadata: ours(&[("propagated_headers", value)]),
+        ..listener(vec![chain(true, &[])])
+    };
+    let list = |names: &[&str]| {
+        let values = names.iter().map(|name| text(name)).collect();
+        Value { kind: Some(Kind::ListValue(ListValue { values })) }
+    };
+    let check = |listener: &Listener, expected: &[&str]| {
+        assert_eq!(&*parsed(listener).propagated_headers, expected);
+    };
+    check(&good(), &["baggage"]);
+    check(&named(list(&[])), &[]);
+    check(&named(list(&["X-User", "baggage"])), &["x-user", "baggage"]);
+    for bad in [text("baggage"), list(&["x user"])] {
+        check_refused(ResourceType::Listener, named(bad), |_| {}, "metadata.propagated_headers");
+    }
 }
 
 #[test]

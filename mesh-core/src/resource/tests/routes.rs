@@ -139,6 +139,24 @@ fn a_split_is_read_and_each_cluster_named_once() {
 }
 
 #[test]
+fn a_sticky_key_is_read_with_its_salt() {
+    let sticky = |fields: &[(&str, Value)]| {
+        let structure = Value { kind: Some(Kind::StructValue(object(fields))) };
+        ours(&[("sticky", structure)])
+    };
+    let good = sticky(&[("on", text("header:x-user")), ("salt", text("VirtualService/default/reviews"))]);
+    let wire = Route { metadata: good, ..route(Action::Route(forward())) };
+    let routes = parsed(&configuration(vec![wire]));
+    let Parsed::Forward(forward) = &routes.routes.routes()[0].action else { panic!("no forward") };
+    assert_eq!(forward.split.sticky_key().map(ToString::to_string).as_deref(), Some("header:x-user"));
+    let refused = |metadata, field| refused_route(|route| route.metadata = metadata, field);
+    refused(sticky(&[("on", text("header:x-user"))]), "metadata.sticky");
+    refused(sticky(&[("salt", text("a"))]), "metadata.sticky");
+    refused(sticky(&[("on", text("moon")), ("salt", text("a"))]), "metadata.sticky.on");
+    refused(ours(&[("sticky", text("header:x-user"))]), "metadata.sticky");
+}
+
+#[test]
 fn timeouts_and_retries_are_read() {
     check(
         |_| {},

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::authz::Policy;
 use crate::canonical::PathNormalization;
+use crate::context::PROPAGATED_BY_DEFAULT;
 use crate::resource::{
     BalancerPolicy, EndpointSpec, Health, MtlsMode, Provenance, UpstreamProtocol, UpstreamTls,
 };
@@ -282,6 +283,7 @@ fn an_inbound_listener_is_there_while_it_is_wanted_and_exists() {
         mtls_mode: MtlsMode::Strict,
         mtls_provenance: Provenance::default(),
         path_normalization: PathNormalization::Base,
+        propagated_headers: PROPAGATED_BY_DEFAULT.clone().into(),
         policy: Policy::default(),
     };
     let here = || [Update::Here(Resource::Inbound(Arc::new(inbound.clone())))];

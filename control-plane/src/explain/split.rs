@@ -1,0 +1,40 @@
+//! What a split makes of the request of a question: the choice, where one is sure, and by what it is sticky.
+
+use mesh_core::route::{Choice, KeySource, Split};
+
+use super::decision::Sticky;
+use super::question::Question;
+use super::request;
+use crate::model::World;
+
+/// A split's answer.
+pub(super) struct Chosen {
+    /// The place of the destination that is sure: the only one, that of the key, or the drawn one.
+    pub(super) at: Option<usize>,
+    /// By what the split is sticky.
+    pub(super) sticky: Option<Sticky>,
+}
+
+/// Asks the data path's own function, with the question's draw if it has one.
+pub(super) fn choose(
+    split: &Split,
+    world: &World,
+    question: &Question,
+    parts: &http::request::Parts,
+) -> Chosen {
+    let identity = question.from.principal(&world.settings().trust_domain);
+    let source = KeySource { headers: &parts.headers, identity: identity.as_deref() };
+    let choice = split.choose(&source, question.draw);
+    let place = |choice: &Choice<'_>| {
+        split.destinations.iter().position(|destination| std::ptr::eq(destination, choice.destination))
+    };
+    let sticky = split.sticky_key().map(|key| Sticky {
+        on: key.to_string(),
+        key: key.of(&source).map(|key| String::from_utf8_lossy(key).into_owned()),
+        set_cookie: match &choice {
+            Some(choice) => choice.set_cookie.as_ref().map(request::text),
+            None => split.set_cookie_to_come(&source),
+        },
+    });
+    Chosen { at: choice.as_ref().and_then(place), sticky }
+}

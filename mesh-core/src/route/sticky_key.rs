@@ -1,0 +1,164 @@
+//! What makes a request the same user's as another: a header, a cookie, or who calls.
+//!
+//! The text form (`header:x-user`, `cookie:uid`, `identity`) is one for documents, for the wire and for `explain`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::header::{COOKIE, HOST, HeaderName};
+use http::{HeaderMap, HeaderValue};
+
+/// What a sticky split goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StickyKey {
+    /// The first value of a header.
+    Header(HeaderName),
+    /// The value of a cookie; a request without it is told one.
+    Cookie(Box<str>),
+    /// The SPIFFE ID of the calling workload, without `spiffe://`.
+    Identity,
+}
+
+/// Why a text names no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAStickyKey {
+    /// None of the forms.
+    #[error("`{0}` is none of `header:NAME`, `cookie:NAME` and `identity`")]
+    Form(Box<str>),
+    /// No header has that name, or all requests of a host have the same value.
+    #[error("`{0}` is not the name of a header that tells requests apart")]
+    Header(Box<str>),
+    /// No cookie has that name.
+    #[error(
+        "`{0}` is not the name of a cookie: letters, digits, `-`, `_`, `.`, at most {COOKIE_NAME_BYTES_MAX}"
+    )]
+    Cookie(Box<str>),
+    /// A good claim, of a token that nobody has checked.
+    #[error(
+        "the claim `{0}` cannot be a key: this mesh does not check end-user tokens yet, and an unchecked claim is anybody's"
+    )]
+    Claim(Box<str>),
+}
+
+/// Where a request's key is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySource<'r> {
+    /// The headers, as the route's conditions see them.
+    pub headers: &'r HeaderMap,
+    /// Who calls, as policies name it: `cluster.local/ns/default/sa/productpage`.
+    pub identity: Option<&'r str>,
+}
+
+impl StickyKey {
+    /// The request's key; an empty one is none.
+    pub fn of<'r>(&self, source: &KeySource<'r>) -> Option<&'r [u8]> {
+        let key = match self {
+            Self::Header(name) => source.headers.get(name).map(HeaderValue::as_bytes),
+            Self::Cookie(name) => source.headers.get_all(COOKIE).iter().find_map(|value| cookie(value, name)),
+            Self::Identity => source.identity.map(str::as_bytes),
+        };
+        key.filter(|key| !key.is_empty())
+    }
+}
+
+/// The value of a cookie among those of one header.
+fn cookie<'r>(header: &'r HeaderValue, name: &str) -> Option<&'r [u8]> {
+    header.as_bytes().split(|byte| *byte == b';').find_map(|pair| {
+        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(value)
+    })
+}
+
+impl FromStr for StickyKey {
+    type Err = NotAStickyKey;
+
+    fn from_str(text: &str) -> Result<Self, NotAStickyKey> {
+        if text == "identity" {
+            return Ok(Self::Identity);
+        }
+        match text.split_once(':') {
+            Some(("header", name)) => {
+                let parsed = HeaderName::try_from(name).ok().filter(|name| *name != HOST && *name != COOKIE);
+                parsed.map(Self::Header).ok_or_else(|| NotAStickyKey::Header(shortened(name)))
+            }
+            Some(("cookie", name)) if is_cookie_name(name) => Ok(Self::Cookie(name.into())),
+            Some(("cookie", name)) => Err(NotAStickyKey::Cookie(shortened(name))),
+            Some(("claim", name)) if !name.is_empty() => Err(NotAStickyKey::Claim(shortened(name))),
+            _ => Err(NotAStickyKey::Form(shortened(text))),
+        }
+    }
+}
+
+impl fmt::Display for StickyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Identity => f.write_str("identity"),
+        }
+    }
+}
+
+/// Of the letters that cookies allow, those that need no thought in a header, a URL or a shell.
+fn is_cookie_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= COOKIE_NAME_BYTES_MAX && name.bytes().all(plain)
+}
+
+/// What a message shows of a text that may be long.
+fn shortened(text: &str) -> Box<str> {
+    text.chars().take(SHOWN_CHARACTERS_MAX).collect()
+}
+
+const COOKIE_NAME_BYTES_MAX: usize = 128;
+const SHOWN_CHARACTERS_MAX: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(on: &str, headers: &[(&'static str, &'static str)], expected: Option<&str>) {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        let source = KeySource { headers: &headers, identity: Some("cluster.local/ns/a/sa/b") };
+        let key: StickyKey = on.parse().expect("a key");
+        assert_eq!(key.of(&source), expected.map(str::as_bytes));
+        assert_eq!(key.to_string(), on);
+    }
+
+    #[test]
+    fn the_key_is_read_where_it_stands() {
+        check("header:x-user", &[("x-user", "ada"), ("x-user", "grace")], Some("ada"));
+        check("cookie:uid", &[("cookie", "a=1; uid=7;b=2")], Some("7"));
+        check("cookie:uid", &[("cookie", "a=1"), ("cookie", "uid=x=y")], Some("x=y"));
+        check("identity", &[], Some("cluster.local/ns/a/sa/b"));
+    }
+
+    #[test]
+    fn a_request_without_the_key_has_none() {
+        check("header:x-user", &[("x-users", "ada")], None);
+        check("header:x-user", &[("x-user", "")], None);
+        check("cookie:uid", &[("cookie", "xuid=1; uid2=2; uid; uid=")], None);
+        check("cookie:uid", &[("uid", "7")], None);
+    }
+
+    #[test]
+    fn what_names_no_key_is_refused_for_its_reason() {
+        let check = |text: &str, expected: fn(Box<str>) -> NotAStickyKey, shown: &str| {
+            assert_eq!(text.parse::<StickyKey>(), Err(expected(shown.into())));
+        };
+        check("", NotAStickyKey::Form, "");
+        check("x-user", NotAStickyKey::Form, "x-user");
+        check("claim:", NotAStickyKey::Form, "claim:");
+        check("identity:x", NotAStickyKey::Form, "identity:x");
+        check("header:", NotAStickyKey::Header, "");
+        check("header:x user", NotAStickyKey::Header, "x user");
+        check("header::path", NotAStickyKey::Header, ":path");
+        check("header:Host", NotAStickyKey::Header, "Host");
+        check("cookie:a=b", NotAStickyKey::Cookie, "a=b");
+        check("claim:sub", NotAStickyKey::Claim, "sub");
+    }
+}
