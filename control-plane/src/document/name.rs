@@ -169,15 +169,20 @@ pub(super) fn domain(name: &str) -> Result<(), String> {
     must_be("a host name", name, name.len() <= 255 && !number && labels.iter().all(good))
 }
 
-/// A DNS label in lower case, as Kubernetes names things.
+/// A DNS label in lower case, as Kubernetes names namespaces and services.
 pub(super) fn dns_label(name: &str) -> Result<(), String> {
+    let good = name.len() <= 63 && is_label(name);
+    must_be("a name of at most 63 small letters, digits and `-`", name, good)
+}
+
+/// Labels joined by dots, as Kubernetes names everything else: the whole is bounded, and no label of it.
+pub(super) fn is_subdomain(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn is_label(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let good = !name.is_empty()
-        && name.len() <= 63
-        && name.bytes().all(inner)
-        && !name.starts_with('-')
-        && !name.ends_with('-');
-    must_be("a name of small letters, digits and `-`", name, good)
+    !name.is_empty() && name.bytes().all(inner) && !name.starts_with('-') && !name.ends_with('-')
 }
 
 fn label_key(key: &str) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! `mesh allow productpage reviews GET '/reviews/*'`: the AuthorizationPolicy that says so.
 
+use aws_lc_rs::digest;
+
 use super::MADE_BY;
 use super::split::name;
 
@@ -8,6 +10,7 @@ use super::split::name;
 pub struct Allow {
     namespace: String,
     service: String,
+    account: String,
     principal: String,
     method: String,
     path: String,
@@ -49,20 +52,16 @@ impl Allow {
             return Err(NotAnAllowance::Path(path.to_owned()));
         }
         let principal = format!("{trust_domain}/ns/{from_namespace}/sa/{account}");
-        Ok(Self { namespace, service, principal, method: method.to_owned(), path: path.to_owned() })
+        Ok(Self { namespace, service, account, principal, method: method.to_owned(), path: path.to_owned() })
     }
 
-    /// The document's name: the same caller and callee, method and path give the same one.
+    /// The document's name: the same four words give the same one, so that saying them again changes nothing, and others another.
     pub fn name(&self) -> String {
-        let words = [&self.principal, &self.method, &self.path].map(|word| word.as_str()).join("-");
-        let mut name = format!("allow-{}", self.service);
-        for letter in words.chars() {
-            let letter = if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
-            if !(letter == '-' && name.ends_with('-')) {
-                name.push(letter);
-            }
-        }
-        name.trim_end_matches('-').to_owned()
+        let Self { service, account, principal, method, path, .. } = self;
+        let words = format!("{principal} {method} {path}");
+        let digest = digest::digest(&digest::SHA256, words.as_bytes());
+        let short: String = digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("allow-{account}-{service}-{short}")
     }
 
     /// The document that this allowance is, as `Kind/namespace/name`.
@@ -72,7 +71,7 @@ impl Allow {
 
     /// The document as YAML.
     pub fn to_yaml(&self) -> String {
-        let Self { namespace, service, principal, method, path } = self;
+        let Self { namespace, service, principal, method, path, .. } = self;
         let mut operation = Vec::new();
         if method != "*" {
             operation.push(format!("        methods: [\"{method}\"]\n"));
@@ -94,7 +93,6 @@ impl Allow {
     }
 }
 
-/// What keeps the document's name within what a name may have.
 const PATH_BYTES_MAX: usize = 100;
 
 fn workload(text: &str) -> Result<(String, String), NotAnAllowance> {
@@ -122,6 +120,25 @@ mod tests {
             "paths: [\"/reviews/*\"]",
         ] {
             assert!(yaml.contains(line), "{line} in\n{yaml}");
+        }
+    }
+
+    #[test]
+    fn each_allowance_has_a_name_of_its_own() {
+        let name = |words: [&str; 4]| {
+            let [from, to, method, path] = words;
+            Allow::new("cluster.local", from, to, method, path).expect("legal").name()
+        };
+        let one = name(["productpage", "reviews", "GET", "/reviews/*"]);
+        assert!(one.starts_with("allow-productpage-reviews-"), "{one}");
+        assert_eq!(one, name(["default/productpage", "default/reviews", "GET", "/reviews/*"]));
+        let others = [
+            ["productpage", "reviews", "GET", "/reviews"],
+            ["productpage", "reviews", "POST", "/reviews/*"],
+            ["web/productpage", "reviews", "GET", "/reviews/*"],
+        ];
+        for other in others {
+            assert_ne!(name(other), one, "{other:?}");
         }
     }
 
