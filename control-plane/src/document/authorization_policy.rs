@@ -11,7 +11,7 @@ use super::name;
 use super::peer_authentication::selector;
 use super::scalar::{choice, some_text, text};
 use super::spelling::shorten;
-use super::value::Value;
+use super::value::{Value, object};
 use super::yaml::Span;
 
 /// An AuthorizationPolicy's spec.
@@ -82,22 +82,18 @@ pub struct Operation {
     pub not_paths: Vec<String>,
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> AuthorizationPolicy {
-    value.object(|fields| {
-        let policy = AuthorizationPolicy {
-            span: fields.span(),
-            selector: fields.optional("selector", selector),
-            action: fields.or_default("action", action),
-            rules: fields.list("rules", rule),
-        };
-        fields.gateway_only("targetRef", target_reference);
-        fields.gateway_only("targetRefs", |value| value.items(target_reference));
-        fields.unsupported("provider", |value| {
-            value.object(|fields| fields.required("name", some_text));
-        });
-        whole(fields, &policy);
-        policy
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> AuthorizationPolicy {
+    let policy = AuthorizationPolicy {
+        span: fields.span(),
+        selector: fields.optional("selector", object(selector)),
+        action: fields.or_default("action", action),
+        rules: fields.list("rules", object(rule)),
+    };
+    fields.gateway_only("targetRef", object(target_reference));
+    fields.gateway_only("targetRefs", |value| value.items(object(target_reference)));
+    fields.unsupported("provider", object(|fields| fields.required("name", some_text)));
+    whole(fields, &policy);
+    policy
 }
 
 fn whole(fields: &mut Fields<'_, '_>, policy: &AuthorizationPolicy) {
@@ -140,43 +136,43 @@ fn action(mut value: Value<'_, '_>) -> Action {
     ])(value)
 }
 
-fn target_reference(value: Value<'_, '_>) {
-    value.object(|fields| {
-        let group = fields.or_default("group", text);
-        let kind = fields.required("kind", some_text);
-        fields.required("name", some_text);
-        fields.optional("namespace", text);
-        if fields.filled("namespace") {
-            fields.invalid("namespace", "a target is in the policy's namespace", "remove the field");
-        }
-        let targets = [
-            ("", "Service"),
-            ("core", "Service"),
-            ("networking.istio.io", "ServiceEntry"),
-            ("gateway.networking.k8s.io", "Gateway"),
-            ("gateway.networking.k8s.io", "GatewayClass"),
-        ];
-        if !kind.is_empty() && !targets.contains(&(group.as_str(), kind.as_str())) {
-            fields.invalid("kind", "cannot be a target", "name a Gateway, a Service or a ServiceEntry");
-        }
-    });
+fn target_reference(fields: &mut Fields<'_, '_>) {
+    let group = fields.or_default("group", text);
+    let kind = fields.required("kind", some_text);
+    fields.required("name", some_text);
+    fields.optional("namespace", text);
+    if fields.filled("namespace") {
+        fields.invalid("namespace", "a target is in the policy's namespace", "remove the field");
+    }
+    let targets = [
+        ("", "Service"),
+        ("core", "Service"),
+        ("networking.istio.io", "ServiceEntry"),
+        ("gateway.networking.k8s.io", "Gateway"),
+        ("gateway.networking.k8s.io", "GatewayClass"),
+    ];
+    if !kind.is_empty() && !targets.contains(&(group.as_str(), kind.as_str())) {
+        fields.invalid("kind", "cannot be a target", "name a Gateway, a Service or a ServiceEntry");
+    }
 }
 
-fn rule(value: Value<'_, '_>) -> Rule {
-    value.object(|fields| {
-        let rule = Rule {
-            span: fields.span(),
-            from: fields.or_default("from", |value| entries(value, "source", source)),
-            to: fields.or_default("to", |value| entries(value, "operation", operation)),
-        };
-        fields.unsupported("when", |value| value.items(condition));
-        rule
-    })
+fn rule(fields: &mut Fields<'_, '_>) -> Rule {
+    let rule = Rule {
+        span: fields.span(),
+        from: fields.or_default("from", |value| entries(value, "source", source)),
+        to: fields.or_default("to", |value| entries(value, "operation", operation)),
+    };
+    fields.unsupported("when", |value| value.items(object(condition)));
+    rule
 }
 
 /// Entries `- source: {…}`: neither the list nor an entry may be empty, which would match everything.
-fn entries<T: Default>(value: Value<'_, '_>, part: &'static str, decode: fn(Value<'_, '_>) -> T) -> Vec<T> {
-    not_empty(value, |value| value.object(|fields| fields.required(part, decode)))
+fn entries<T: Default>(
+    value: Value<'_, '_>,
+    part: &'static str,
+    decode: fn(&mut Fields<'_, '_>) -> T,
+) -> Vec<T> {
+    not_empty(value, object(|fields| fields.required(part, object(decode))))
 }
 
 fn not_empty<'n, T>(mut value: Value<'_, 'n>, decode: impl FnMut(Value<'_, 'n>) -> T) -> Vec<T> {
@@ -187,63 +183,59 @@ fn not_empty<'n, T>(mut value: Value<'_, 'n>, decode: impl FnMut(Value<'_, 'n>) 
     items
 }
 
-fn source(value: Value<'_, '_>) -> Source {
-    value.object(|fields| {
-        let source = Source {
-            span: fields.span(),
-            principals: fields.or_default("principals", patterns),
-            not_principals: fields.or_default("notPrincipals", patterns),
-            namespaces: fields.or_default("namespaces", patterns),
-            not_namespaces: fields.or_default("notNamespaces", patterns),
-        };
-        for name in ["requestPrincipals", "notRequestPrincipals", "trustDomains", "notTrustDomains"] {
-            fields.unsupported(name, patterns);
-        }
-        for name in ["serviceAccounts", "notServiceAccounts"] {
-            fields.unsupported(name, |value| value.items(service_account));
-        }
-        for name in ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"] {
-            fields.unsupported(name, |value| value.items(|value| name::checked(value, name::subnet)));
-        }
-        something(
-            fields,
-            &[
-                "principals",
-                "requestPrincipals",
-                "namespaces",
-                "serviceAccounts",
-                "trustDomains",
-                "ipBlocks",
-                "remoteIpBlocks",
-            ],
-        );
-        let accounts = ["serviceAccounts", "notServiceAccounts"].into_iter().find(|name| fields.filled(name));
-        let identities = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
-        if let Some(accounts) = accounts
-            && identities.iter().any(|name| fields.filled(name))
-        {
-            fields.conflict(accounts, "excludes principals and namespaces", "write two sources");
-        }
-        source
-    })
+fn source(fields: &mut Fields<'_, '_>) -> Source {
+    let source = Source {
+        span: fields.span(),
+        principals: fields.or_default("principals", patterns),
+        not_principals: fields.or_default("notPrincipals", patterns),
+        namespaces: fields.or_default("namespaces", patterns),
+        not_namespaces: fields.or_default("notNamespaces", patterns),
+    };
+    for name in ["requestPrincipals", "notRequestPrincipals", "trustDomains", "notTrustDomains"] {
+        fields.unsupported(name, patterns);
+    }
+    for name in ["serviceAccounts", "notServiceAccounts"] {
+        fields.unsupported(name, |value| value.items(service_account));
+    }
+    for name in ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"] {
+        fields.unsupported(name, |value| value.items(|value| name::checked(value, name::subnet)));
+    }
+    something(
+        fields,
+        &[
+            "principals",
+            "requestPrincipals",
+            "namespaces",
+            "serviceAccounts",
+            "trustDomains",
+            "ipBlocks",
+            "remoteIpBlocks",
+        ],
+    );
+    let accounts = ["serviceAccounts", "notServiceAccounts"].into_iter().find(|name| fields.filled(name));
+    let identities = ["principals", "notPrincipals", "namespaces", "notNamespaces"];
+    if let Some(accounts) = accounts
+        && identities.iter().any(|name| fields.filled(name))
+    {
+        fields.conflict(accounts, "excludes principals and namespaces", "write two sources");
+    }
+    source
 }
 
-fn operation(value: Value<'_, '_>) -> Operation {
-    value.object(|fields| {
-        let operation = Operation {
-            span: fields.span(),
-            ports: fields.or_default("ports", ports),
-            not_ports: fields.or_default("notPorts", ports),
-            methods: fields.or_default("methods", patterns),
-            not_methods: fields.or_default("notMethods", patterns),
-            paths: fields.or_default("paths", |value| value.items(path)),
-            not_paths: fields.or_default("notPaths", |value| value.items(path)),
-        };
-        fields.unsupported("hosts", patterns);
-        fields.unsupported("notHosts", patterns);
-        something(fields, &["ports", "methods", "paths", "hosts"]);
-        operation
-    })
+fn operation(fields: &mut Fields<'_, '_>) -> Operation {
+    let operation = Operation {
+        span: fields.span(),
+        ports: fields.or_default("ports", ports),
+        not_ports: fields.or_default("notPorts", ports),
+        methods: fields.or_default("methods", patterns),
+        not_methods: fields.or_default("notMethods", patterns),
+        paths: fields.or_default("paths", |value| value.items(path)),
+        not_paths: fields.or_default("notPaths", |value| value.items(path)),
+    };
+    fields.unsupported("hosts", patterns);
+    fields.unsupported("notHosts", patterns);
+    something(fields, &["ports", "methods", "paths", "hosts"]);
+    operation
 }
 
 /// Refuses an entry that names nothing, because it would match everything.
@@ -322,25 +314,23 @@ fn path_template(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn condition(value: Value<'_, '_>) {
-    value.object(|fields| {
-        let key = fields.required("key", condition_key);
-        let addresses = matches!(key.as_str(), "source.ip" | "remote.ip" | "destination.ip");
-        for name in ["values", "notValues"] {
-            fields.optional(name, |value| {
-                if addresses {
-                    return value.items(|value| name::checked(value, name::subnet).value);
-                }
-                if key == "destination.port" {
-                    return ports(value).iter().map(u16::to_string).collect();
-                }
-                patterns(value)
-            });
-        }
-        if !fields.filled("values") && !fields.filled("notValues") {
-            fields.missing("", "compares with nothing", "add `values` or `notValues`");
-        }
-    });
+fn condition(fields: &mut Fields<'_, '_>) {
+    let key = fields.required("key", condition_key);
+    let addresses = matches!(key.as_str(), "source.ip" | "remote.ip" | "destination.ip");
+    for name in ["values", "notValues"] {
+        fields.optional(name, |value| {
+            if addresses {
+                return value.items(|value| name::checked(value, name::subnet).value);
+            }
+            if key == "destination.port" {
+                return ports(value).iter().map(u16::to_string).collect();
+            }
+            patterns(value)
+        });
+    }
+    if !fields.filled("values") && !fields.filled("notValues") {
+        fields.missing("", "compares with nothing", "add `values` or `notValues`");
+    }
 }
 
 fn condition_key(value: Value<'_, '_>) -> String {

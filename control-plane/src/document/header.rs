@@ -3,6 +3,7 @@
 //! Routes and their destinations share them. What a mesh itself depends on (`:path` and its kin) is no one's to rewrite
 //! here; the authority is, because that is how a host is rewritten in Istio.
 
+use super::fields::Fields;
 use super::finding::Code;
 use super::name;
 use super::scalar::text;
@@ -30,11 +31,11 @@ pub struct HeaderOperations {
 }
 
 /// Reads `request` and `response` operations.
-pub(super) fn headers(value: Value<'_, '_>) -> Headers {
-    value.object(|fields| Headers {
+pub(super) fn headers(fields: &mut Fields<'_, '_>) -> Headers {
+    Headers {
         request: fields.or_default("request", |value| operations(value, true)),
         response: fields.or_default("response", |value| operations(value, false)),
-    })
+    }
 }
 
 fn operations(value: Value<'_, '_>, authority: bool) -> HeaderOperations {

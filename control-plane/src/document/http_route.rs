@@ -10,7 +10,7 @@ use super::pattern::{StringMatch, regex};
 use super::route_filter;
 use super::scalar::{choice, integer, port, some_text, text};
 use super::spelling::shorten;
-use super::value::Value;
+use super::value::{Value, object};
 use super::yaml::Span;
 
 /// An HTTPRoute's spec.
@@ -112,78 +112,70 @@ impl HttpRoute {
     }
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> HttpRoute {
-    value.object(|fields| {
-        let route = HttpRoute {
-            span: fields.span(),
-            parents: fields.list("parentRefs", parent),
-            rules: fields.list("rules", rule),
-        };
-        if route.in_mesh() {
-            fields.no_effect("hostnames", |value| value.items(name::host));
-        } else {
-            fields.list("hostnames", name::host);
-        }
-        fields.no_effect("useDefaultGateways", text);
-        if route.rules.len() > RULES_MAX {
-            fields.invalid("rules", format!("has more than {RULES_MAX} rules"), "split the route");
-        }
-        route
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> HttpRoute {
+    let route = HttpRoute {
+        span: fields.span(),
+        parents: fields.list("parentRefs", object(parent)),
+        rules: fields.list("rules", object(rule)),
+    };
+    if route.in_mesh() {
+        fields.no_effect("hostnames", |value| value.items(name::host));
+    } else {
+        fields.list("hostnames", name::host);
+    }
+    fields.no_effect("useDefaultGateways", text);
+    if route.rules.len() > RULES_MAX {
+        fields.invalid("rules", format!("has more than {RULES_MAX} rules"), "split the route");
+    }
+    route
 }
 
-fn parent(value: Value<'_, '_>) -> ParentRef {
-    value.object(|fields| {
-        let group = fields.optional("group", text).unwrap_or_else(|| "gateway.networking.k8s.io".to_owned());
-        let kind = fields.optional("kind", some_text).unwrap_or_else(|| "Gateway".to_owned());
-        let kind = match (group.as_str(), kind.as_str()) {
-            ("", "Service") => ParentKind::Service,
-            ("networking.istio.io", "ServiceEntry") => ParentKind::ServiceEntry,
-            ("gateway.networking.k8s.io", "Gateway" | "ListenerSet") => ParentKind::Gateway,
-            (group, kind) => {
-                let message = format!("a {} of group `{}` is no parent here", shorten(kind), shorten(group));
-                fields.not_honoured("kind", message, "use `group: \"\"` and `kind: Service`");
-                ParentKind::Service
-            }
-        };
-        let parent = ParentRef {
-            span: fields.span(),
-            kind,
-            name: fields.required("name", some_text),
-            namespace: fields.optional("namespace", name::label),
-            port: fields.optional("port", port),
-        };
-        fields.no_effect("sectionName", text);
-        parent
-    })
-}
-
-fn rule(value: Value<'_, '_>) -> RouteRule {
-    value.object(|fields| {
-        let rule = RouteRule {
-            span: fields.span(),
-            name: fields.optional("name", text),
-            matches: fields.list("matches", route_match),
-            backends: fields.list("backendRefs", backend),
-        };
-        fields.unsupported("filters", |value| value.items(route_filter::filter));
-        fields.unsupported("timeouts", route_filter::timeouts);
-        fields.unsupported("retry", route_filter::retry);
-        fields.unsupported("sessionPersistence", route_filter::session_persistence);
-        if rule.matches.len() > MATCHES_MAX {
-            fields.invalid("matches", format!("has more than {MATCHES_MAX} entries"), "split the rule");
+fn parent(fields: &mut Fields<'_, '_>) -> ParentRef {
+    let group = fields.optional("group", text).unwrap_or_else(|| "gateway.networking.k8s.io".to_owned());
+    let kind = fields.optional("kind", some_text).unwrap_or_else(|| "Gateway".to_owned());
+    let kind = match (group.as_str(), kind.as_str()) {
+        ("", "Service") => ParentKind::Service,
+        ("networking.istio.io", "ServiceEntry") => ParentKind::ServiceEntry,
+        ("gateway.networking.k8s.io", "Gateway" | "ListenerSet") => ParentKind::Gateway,
+        (group, kind) => {
+            let message = format!("a {} of group `{}` is no parent here", shorten(kind), shorten(group));
+            fields.not_honoured("kind", message, "use `group: \"\"` and `kind: Service`");
+            ParentKind::Service
         }
-        rule
-    })
+    };
+    let parent = ParentRef {
+        span: fields.span(),
+        kind,
+        name: fields.required("name", some_text),
+        namespace: fields.optional("namespace", name::label),
+        port: fields.optional("port", port),
+    };
+    fields.no_effect("sectionName", text);
+    parent
 }
 
-fn backend(value: Value<'_, '_>) -> BackendRef {
-    value.object(|fields| {
-        let backend = backend_reference(fields);
-        let weight = fields.optional("weight", integer(0, 1_000_000)).unwrap_or(1);
-        fields.unsupported("filters", |value| value.items(route_filter::filter));
-        BackendRef { weight: u32::try_from(weight).unwrap_or(1), ..backend }
-    })
+fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
+    let rule = RouteRule {
+        span: fields.span(),
+        name: fields.optional("name", text),
+        matches: fields.list("matches", object(route_match)),
+        backends: fields.list("backendRefs", object(backend)),
+    };
+    fields.unsupported("filters", |value| value.items(object(route_filter::filter)));
+    fields.unsupported("timeouts", object(route_filter::timeouts));
+    fields.unsupported("retry", object(route_filter::retry));
+    fields.unsupported("sessionPersistence", object(route_filter::session_persistence));
+    if rule.matches.len() > MATCHES_MAX {
+        fields.invalid("matches", format!("has more than {MATCHES_MAX} entries"), "split the rule");
+    }
+    rule
+}
+
+fn backend(fields: &mut Fields<'_, '_>) -> BackendRef {
+    let backend = backend_reference(fields);
+    let weight = fields.optional("weight", integer(0, 1_000_000)).unwrap_or(1);
+    fields.unsupported("filters", |value| value.items(object(route_filter::filter)));
+    BackendRef { weight: u32::try_from(weight).unwrap_or(1), ..backend }
 }
 
 /// A Service, by name and port.
@@ -206,14 +198,14 @@ pub(super) fn backend_reference(fields: &mut Fields<'_, '_>) -> BackendRef {
     backend
 }
 
-fn route_match(value: Value<'_, '_>) -> RouteMatch {
-    value.object(|fields| RouteMatch {
+fn route_match(fields: &mut Fields<'_, '_>) -> RouteMatch {
+    RouteMatch {
         span: fields.span(),
         path: fields.optional("path", path),
         headers: fields.or_default("headers", |value| named(value, true)),
         query_params: fields.or_default("queryParams", |value| named(value, false)),
         method: fields.optional("method", method),
-    })
+    }
 }
 
 fn method(value: Value<'_, '_>) -> String {
@@ -273,18 +265,16 @@ fn check_path(path: &str) -> Result<(), String> {
 /// Matches by name: of one name only the first counts, as the Gateway API says.
 fn named(value: Value<'_, '_>, header: bool) -> Vec<(String, StringMatch)> {
     let mut matches: Vec<(String, StringMatch)> = Vec::new();
-    let read = value.items(|value| {
-        value.object(|fields| {
-            let kinds = [("Exact", -1, Comparison::Exact), ("RegularExpression", -2, Comparison::Regex)];
-            let comparison = fields.optional("type", choice(&kinds)).unwrap_or(Comparison::Exact);
-            let name = fields.required("name", |value| name::known(value, "a name", is_header_name));
-            let wanted = fields.required("value", |value| match comparison {
-                Comparison::Regex => StringMatch::Regex(regex(value)),
-                _ => StringMatch::Exact(some_text(value)),
-            });
-            (name, wanted)
-        })
-    });
+    let read = value.items(object(|fields| {
+        let kinds = [("Exact", -1, Comparison::Exact), ("RegularExpression", -2, Comparison::Regex)];
+        let comparison = fields.optional("type", choice(&kinds)).unwrap_or(Comparison::Exact);
+        let name = fields.required("name", |value| name::known(value, "a name", is_header_name));
+        let wanted = fields.required("value", |value| match comparison {
+            Comparison::Regex => StringMatch::Regex(regex(value)),
+            _ => StringMatch::Exact(some_text(value)),
+        });
+        (name, wanted)
+    }));
     for (name, wanted) in read {
         let same = |other: &str| if header { other.eq_ignore_ascii_case(&name) } else { other == name };
         if !matches.iter().any(|(other, _)| same(other)) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::fields::Fields;
 use super::name;
 use super::scalar::{boolean, choice, duration, integer};
-use super::value::Value;
+use super::value::{Value, object};
 use super::yaml::Span;
 
 /// The settings of a mesh.
@@ -91,23 +91,21 @@ impl Default for DefaultExportTo {
     }
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> MeshSettings {
-    value.object(|fields| {
-        let defaults = MeshSettings::default();
-        let settings = MeshSettings {
-            span: fields.span(),
-            trust_domain: fields.optional("trustDomain", trust_domain).unwrap_or(defaults.trust_domain),
-            trust_domain_aliases: fields.list("trustDomainAliases", trust_domain),
-            root_namespace: fields.optional("rootNamespace", name::label).unwrap_or(defaults.root_namespace),
-            auto_mtls: fields.optional("enableAutoMtls", boolean).unwrap_or(defaults.auto_mtls),
-            outbound_traffic_policy: fields.or_default("outboundTrafficPolicy", outbound_traffic_policy),
-            path_normalization: fields.or_default("pathNormalization", path_normalization),
-            connect_timeout: fields.optional("connectTimeout", duration).unwrap_or(defaults.connect_timeout),
-            default_export_to: default_export_to(fields),
-        };
-        not_yet(fields);
-        settings
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> MeshSettings {
+    let defaults = MeshSettings::default();
+    let settings = MeshSettings {
+        span: fields.span(),
+        trust_domain: fields.optional("trustDomain", trust_domain).unwrap_or(defaults.trust_domain),
+        trust_domain_aliases: fields.list("trustDomainAliases", trust_domain),
+        root_namespace: fields.optional("rootNamespace", name::label).unwrap_or(defaults.root_namespace),
+        auto_mtls: fields.optional("enableAutoMtls", boolean).unwrap_or(defaults.auto_mtls),
+        outbound_traffic_policy: fields.or_default("outboundTrafficPolicy", object(outbound_traffic_policy)),
+        path_normalization: fields.or_default("pathNormalization", object(path_normalization)),
+        connect_timeout: fields.optional("connectTimeout", duration).unwrap_or(defaults.connect_timeout),
+        default_export_to: default_export_to(fields),
+    };
+    not_yet(fields);
+    settings
 }
 
 /// What MeshConfig has and this mesh not yet.
@@ -118,7 +116,7 @@ fn not_yet(fields: &mut Fields<'_, '_>) {
                 "minProtocolVersion",
                 choice(&[("TLS_AUTO", 0, ()), ("TLSV1_2", 1, ()), ("TLSV1_3", 2, ())]),
             );
-        });
+        })
     });
     fields.unsupported("localityLbSetting", opaque);
     fields.unsupported("defaultHttpRetryPolicy", opaque);
@@ -162,25 +160,21 @@ fn trust_domain(value: Value<'_, '_>) -> String {
     .value
 }
 
-fn outbound_traffic_policy(value: Value<'_, '_>) -> OutboundTrafficPolicy {
-    value.object(|fields| {
-        let modes = [
-            ("REGISTRY_ONLY", 0, OutboundTrafficPolicy::RegistryOnly),
-            ("ALLOW_ANY", 1, OutboundTrafficPolicy::AllowAny),
-        ];
-        fields.or_default("mode", choice(&modes))
-    })
+fn outbound_traffic_policy(fields: &mut Fields<'_, '_>) -> OutboundTrafficPolicy {
+    let modes = [
+        ("REGISTRY_ONLY", 0, OutboundTrafficPolicy::RegistryOnly),
+        ("ALLOW_ANY", 1, OutboundTrafficPolicy::AllowAny),
+    ];
+    fields.or_default("mode", choice(&modes))
 }
 
-fn path_normalization(value: Value<'_, '_>) -> PathNormalization {
-    value.object(|fields| {
-        let levels = [
-            ("DEFAULT", 0, PathNormalization::Base),
-            ("NONE", 1, PathNormalization::None),
-            ("BASE", 2, PathNormalization::Base),
-            ("MERGE_SLASHES", 3, PathNormalization::MergeSlashes),
-            ("DECODE_AND_MERGE_SLASHES", 4, PathNormalization::DecodeAndMergeSlashes),
-        ];
-        fields.or_default("normalization", choice(&levels))
-    })
+fn path_normalization(fields: &mut Fields<'_, '_>) -> PathNormalization {
+    let levels = [
+        ("DEFAULT", 0, PathNormalization::Base),
+        ("NONE", 1, PathNormalization::None),
+        ("BASE", 2, PathNormalization::Base),
+        ("MERGE_SLASHES", 3, PathNormalization::MergeSlashes),
+        ("DECODE_AND_MERGE_SLASHES", 4, PathNormalization::DecodeAndMergeSlashes),
+    ];
+    fields.or_default("normalization", choice(&levels))
 }

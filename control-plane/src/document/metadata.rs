@@ -28,20 +28,16 @@ pub struct Metadata {
 /// The namespace of documents that do not name one.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-pub(super) fn decode(value: Value<'_, '_>) -> Metadata {
-    value.object(|fields| {
-        let metadata = Metadata {
-            name: fields.required("name", object_name),
-            namespace: fields
-                .optional("namespace", name::label)
-                .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
-            labels: fields.or_default("labels", name::labels),
-            annotations: fields.or_default("annotations", text_map),
-            created: fields.optional("creationTimestamp", timestamp).flatten(),
-        };
-        of_clusters(fields);
-        metadata
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Metadata {
+    let metadata = Metadata {
+        name: fields.required("name", object_name),
+        namespace: fields.optional("namespace", name::label).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+        labels: fields.or_default("labels", name::labels),
+        annotations: fields.or_default("annotations", text_map),
+        created: fields.optional("creationTimestamp", timestamp).flatten(),
+    };
+    of_clusters(fields);
+    metadata
 }
 
 /// What a cluster writes into metadata, which changes nothing here and is not the user's doing.

@@ -6,6 +6,7 @@
 
 use regex_syntax::ast::{self, Ast};
 
+use super::fields::Fields;
 use super::finding::Code;
 use super::scalar::{some_text, text};
 use super::spelling::shorten;
@@ -36,14 +37,12 @@ impl StringMatch {
 }
 
 /// Reads `{exact: …}`, `{prefix: …}`, `{regex: …}` or `{}`.
-pub(super) fn string_match(value: Value<'_, '_>) -> StringMatch {
-    value.object(|fields| {
-        fields.at_most_one(&["exact", "prefix", "regex"]);
-        let exact = fields.optional("exact", text).map(StringMatch::Exact);
-        let prefix = fields.optional("prefix", some_text).map(StringMatch::Prefix);
-        let regex = fields.optional("regex", regex_or_star);
-        exact.or(prefix).or(regex).unwrap_or_default()
-    })
+pub(super) fn string_match(fields: &mut Fields<'_, '_>) -> StringMatch {
+    fields.at_most_one(&["exact", "prefix", "regex"]);
+    let exact = fields.optional("exact", text).map(StringMatch::Exact);
+    let prefix = fields.optional("prefix", some_text).map(StringMatch::Prefix);
+    let regex = fields.optional("regex", regex_or_star);
+    exact.or(prefix).or(regex).unwrap_or_default()
 }
 
 /// An expression; `*` alone is how many files write "anything".

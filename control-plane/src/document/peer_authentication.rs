@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::fields::Fields;
 use super::name;
 use super::scalar::choice;
-use super::value::Value;
+use super::value::{Value, object};
 use super::yaml::Span;
 
 /// A PeerAuthentication's spec.
@@ -37,34 +37,30 @@ pub enum MtlsMode {
     Strict,
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> PeerAuthentication {
-    value.object(|fields| {
-        let policy = PeerAuthentication {
-            span: fields.span(),
-            selector: fields.optional("selector", selector),
-            mode: fields.or_default("mtls", mtls),
-            port_level: fields.or_default("portLevelMtls", port_level),
-        };
-        if fields.has("portLevelMtls") && policy.selector.as_ref().is_none_or(BTreeMap::is_empty) {
-            fields.conflict(
-                "portLevelMtls",
-                "wants a selector, because ports are a workload's",
-                "add `selector.matchLabels`",
-            );
-        }
-        policy
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> PeerAuthentication {
+    let policy = PeerAuthentication {
+        span: fields.span(),
+        selector: fields.optional("selector", object(selector)),
+        mode: fields.or_default("mtls", object(mtls)),
+        port_level: fields.or_default("portLevelMtls", port_level),
+    };
+    if fields.has("portLevelMtls") && policy.selector.as_ref().is_none_or(BTreeMap::is_empty) {
+        fields.conflict(
+            "portLevelMtls",
+            "wants a selector, because ports are a workload's",
+            "add `selector.matchLabels`",
+        );
+    }
+    policy
 }
 
 /// Labels of the servers that a security policy concerns.
-pub(super) fn selector(value: Value<'_, '_>) -> BTreeMap<String, String> {
-    value.object(|fields| {
-        let labels = fields.or_default("matchLabels", name::selector);
-        if labels.is_empty() {
-            empty_selector(fields);
-        }
-        labels
-    })
+pub(super) fn selector(fields: &mut Fields<'_, '_>) -> BTreeMap<String, String> {
+    let labels = fields.or_default("matchLabels", name::selector);
+    if labels.is_empty() {
+        empty_selector(fields);
+    }
+    labels
 }
 
 fn empty_selector(fields: &mut Fields<'_, '_>) {
@@ -75,16 +71,14 @@ fn empty_selector(fields: &mut Fields<'_, '_>) {
     );
 }
 
-fn mtls(value: Value<'_, '_>) -> MtlsMode {
-    value.object(|fields| {
-        let modes = [
-            ("UNSET", 0, MtlsMode::Unset),
-            ("DISABLE", 1, MtlsMode::Disable),
-            ("PERMISSIVE", 2, MtlsMode::Permissive),
-            ("STRICT", 3, MtlsMode::Strict),
-        ];
-        fields.or_default("mode", choice(&modes))
-    })
+fn mtls(fields: &mut Fields<'_, '_>) -> MtlsMode {
+    let modes = [
+        ("UNSET", 0, MtlsMode::Unset),
+        ("DISABLE", 1, MtlsMode::Disable),
+        ("PERMISSIVE", 2, MtlsMode::Permissive),
+        ("STRICT", 3, MtlsMode::Strict),
+    ];
+    fields.or_default("mode", choice(&modes))
 }
 
 fn port_level(mut value: Value<'_, '_>) -> BTreeMap<u16, MtlsMode> {
@@ -93,7 +87,7 @@ fn port_level(mut value: Value<'_, '_>) -> BTreeMap<u16, MtlsMode> {
         if value.node.is_some() && port.is_none() {
             value.invalid("is keyed by ports", "write a number from 1 to 65535");
         }
-        let mode = mtls(value);
+        let mode = value.object(mtls);
         port.map(|port| (port, mode))
     });
     if modes.is_empty() && value.node.is_some() {

@@ -13,7 +13,7 @@ use super::reader::Reader;
 use super::scalar;
 use super::set::{Age, Created, Document, DocumentKey, DocumentSet};
 use super::spec::Spec;
-use super::value::Value;
+use super::value::{Value, object};
 use super::yaml::{self, Content, Node, Span, Tree};
 
 /// YAML text and where it came from.
@@ -222,7 +222,7 @@ fn decode(root: &Node, kind: Kind, proto_names: bool) -> (Metadata, Spec, Vec<Fi
     let metadata = value.object(|fields| {
         fields.required("apiVersion", scalar::text);
         fields.required("kind", scalar::text);
-        let metadata = fields.required("metadata", metadata::decode);
+        let metadata = fields.required("metadata", object(metadata::decode));
         match kind {
             // It has no `spec`: what it says stands beside the metadata.
             Kind::EndpointSlice => fields.ignore_the_rest(),

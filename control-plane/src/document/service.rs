@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::fields::Fields;
 use super::name;
 use super::scalar::{choice, port, text};
-use super::value::Value;
+use super::value::{Value, object};
 use super::yaml::Span;
 
 /// A Service's spec.
@@ -47,52 +48,48 @@ pub enum TargetPort {
     Name(String),
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> Service {
-    value.object(|fields| {
-        let service = Service {
-            span: fields.span(),
-            ports: fields.list("ports", service_port),
-            selector: fields.or_default("selector", name::labels),
-        };
-        if fields.wrote("type", "ExternalName") {
-            fields.not_honoured(
-                "type",
-                "ExternalName is not honoured by this mesh",
-                "write a ServiceEntry with DNS resolution",
-            );
-        } else if !fields.wrote("type", "ClusterIP") {
-            fields.no_effect(
-                "type",
-                choice(&[("NodePort", -1, ()), ("LoadBalancer", -2, ()), ("ClusterIP", -3, ())]),
-            );
-        }
-        fields.unsupported(
-            "trafficDistribution",
-            choice(&[("PreferClose", -1, ()), ("PreferSameZone", -2, ()), ("PreferSameNode", -3, ())]),
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Service {
+    let service = Service {
+        span: fields.span(),
+        ports: fields.list("ports", object(service_port)),
+        selector: fields.or_default("selector", name::labels),
+    };
+    if fields.wrote("type", "ExternalName") {
+        fields.not_honoured(
+            "type",
+            "ExternalName is not honoured by this mesh",
+            "write a ServiceEntry with DNS resolution",
         );
-        if !fields.wrote("sessionAffinity", "None") {
-            fields.unsupported("sessionAffinity", choice(&[("ClientIP", -1, ())]));
-        }
-        fields.no_effect("clusterIP", text);
-        fields.ignore_the_rest();
-        service
-    })
+    } else if !fields.wrote("type", "ClusterIP") {
+        fields.no_effect(
+            "type",
+            choice(&[("NodePort", -1, ()), ("LoadBalancer", -2, ()), ("ClusterIP", -3, ())]),
+        );
+    }
+    fields.unsupported(
+        "trafficDistribution",
+        choice(&[("PreferClose", -1, ()), ("PreferSameZone", -2, ()), ("PreferSameNode", -3, ())]),
+    );
+    if !fields.wrote("sessionAffinity", "None") {
+        fields.unsupported("sessionAffinity", choice(&[("ClientIP", -1, ())]));
+    }
+    fields.no_effect("clusterIP", text);
+    fields.ignore_the_rest();
+    service
 }
 
-fn service_port(value: Value<'_, '_>) -> ServicePort {
-    value.object(|fields| {
-        let protocol = fields.or_default("protocol", text);
-        let port = ServicePort {
-            span: fields.span(),
-            name: fields.or_default("name", text),
-            port: fields.required("port", port),
-            target_port: fields.optional("targetPort", target_port),
-            app_protocol: fields.optional("appProtocol", text),
-            tcp: protocol.is_empty() || protocol == "TCP",
-        };
-        fields.ignore_the_rest();
-        port
-    })
+fn service_port(fields: &mut Fields<'_, '_>) -> ServicePort {
+    let protocol = fields.or_default("protocol", text);
+    let port = ServicePort {
+        span: fields.span(),
+        name: fields.or_default("name", text),
+        port: fields.required("port", port),
+        target_port: fields.optional("targetPort", target_port),
+        app_protocol: fields.optional("appProtocol", text),
+        tcp: protocol.is_empty() || protocol == "TCP",
+    };
+    fields.ignore_the_rest();
+    port
 }
 
 fn target_port(value: Value<'_, '_>) -> TargetPort {

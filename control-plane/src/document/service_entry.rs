@@ -9,7 +9,7 @@ use super::finding::Code;
 use super::name;
 use super::scalar::{choice, port, some_text};
 use super::spelling::shorten;
-use super::value::Value;
+use super::value::{Value, object};
 use super::workload_entry::{self, WorkloadEntry};
 use super::yaml::{Span, Spanned};
 
@@ -73,36 +73,34 @@ pub enum Resolution {
     DnsRoundRobin,
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> ServiceEntry {
-    value.object(|fields| {
-        let entry = ServiceEntry {
-            span: fields.span(),
-            hosts: fields.required("hosts", |value| value.items(name::host)),
-            ports: fields.list("ports", entry_port),
-            location: fields.or_default(
-                "location",
-                choice(&[("MESH_EXTERNAL", 0, Location::External), ("MESH_INTERNAL", 1, Location::Internal)]),
-            ),
-            resolution: fields.or_default("resolution", resolution),
-            endpoints: fields.list("endpoints", workload_entry::decode),
-            workload_selector: fields.optional("workloadSelector", workload_selector),
-            export_to: fields.or_default("exportTo", name::export_to),
-        };
-        fields.unsupported("subjectAltNames", |value| value.items(some_text));
-        let subnets = addresses(fields);
-        whole(fields, &entry, subnets);
-        entry
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> ServiceEntry {
+    let entry = ServiceEntry {
+        span: fields.span(),
+        hosts: fields.required("hosts", |value| value.items(name::host)),
+        ports: fields.list("ports", object(entry_port)),
+        location: fields.or_default(
+            "location",
+            choice(&[("MESH_EXTERNAL", 0, Location::External), ("MESH_INTERNAL", 1, Location::Internal)]),
+        ),
+        resolution: fields.or_default("resolution", resolution),
+        endpoints: fields.list("endpoints", object(workload_entry::decode)),
+        workload_selector: fields.optional("workloadSelector", object(workload_selector)),
+        export_to: fields.or_default("exportTo", name::export_to),
+    };
+    fields.unsupported("subjectAltNames", |value| value.items(some_text));
+    let subnets = addresses(fields);
+    whole(fields, &entry, subnets);
+    entry
 }
 
-fn entry_port(value: Value<'_, '_>) -> EntryPort {
-    value.object(|fields| EntryPort {
+fn entry_port(fields: &mut Fields<'_, '_>) -> EntryPort {
+    EntryPort {
         span: fields.span(),
         number: fields.required("number", port),
         name: fields.required("name", |value| name::subset_name(value).value),
         protocol: fields.or_default("protocol", protocol),
         target_port: fields.optional("targetPort", port),
-    })
+    }
 }
 
 fn protocol(value: Value<'_, '_>) -> String {
@@ -136,14 +134,12 @@ fn resolution(value: Value<'_, '_>) -> Resolution {
     ])(value)
 }
 
-fn workload_selector(value: Value<'_, '_>) -> BTreeMap<String, String> {
-    value.object(|fields| {
-        let labels = fields.or_default("labels", name::selector);
-        if labels.is_empty() {
-            fields.suspicious("", "selects every workload of the namespace", "add `labels`");
-        }
-        labels
-    })
+fn workload_selector(fields: &mut Fields<'_, '_>) -> BTreeMap<String, String> {
+    let labels = fields.or_default("labels", name::selector);
+    if labels.is_empty() {
+        fields.suspicious("", "selects every workload of the namespace", "add `labels`");
+    }
+    labels
 }
 
 /// Virtual addresses: checked, and without effect, because no connection is redirected by address here. Says whether

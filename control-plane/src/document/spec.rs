@@ -49,7 +49,7 @@ macro_rules! specs {
             /// Reads the content of a document of this kind.
             pub(super) fn decode(kind: Kind, value: Value<'_, '_>) -> Self {
                 match kind {
-                    $(Kind::$kind => Self::$kind($decode(value)),)+
+                    $(Kind::$kind => Self::$kind(value.object($decode)),)+
                     Kind::Gateway | Kind::KubernetesGateway | Kind::GatewayClass => Self::Inert,
                 }
             }

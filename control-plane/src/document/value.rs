@@ -20,6 +20,11 @@ pub(super) struct Value<'r, 'n> {
     pub(super) span: Span,
 }
 
+/// Makes a decoder of objects from what reads their fields.
+pub(super) fn object<T: Default>(build: impl Fn(&mut Fields<'_, '_>) -> T) -> impl Fn(Value<'_, '_>) -> T {
+    move |value| value.object(&build)
+}
+
 impl<'n> Value<'_, 'n> {
     /// The same value again, for a decoder that looks twice.
     pub(super) fn reborrow(&mut self) -> Value<'_, 'n> {

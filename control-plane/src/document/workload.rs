@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use super::fields::Fields;
 use super::scalar::{boolean, port, text, text_map};
-use super::value::Value;
+use super::value::{Value, object};
 use super::yaml::Span;
 
 /// The workload that a Deployment describes.
@@ -59,43 +60,37 @@ pub struct SliceEndpoint {
 /// The label of a slice that names its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-pub(super) fn deployment(value: Value<'_, '_>) -> Deployment {
-    value.object(|fields| {
-        let span = fields.span();
-        let deployment = fields.or_default("template", pod_template);
-        fields.ignore_the_rest();
-        Deployment { span, ..deployment }
-    })
+pub(super) fn deployment(fields: &mut Fields<'_, '_>) -> Deployment {
+    let span = fields.span();
+    let deployment = fields.or_default("template", object(pod_template));
+    fields.ignore_the_rest();
+    Deployment { span, ..deployment }
 }
 
-fn pod_template(value: Value<'_, '_>) -> Deployment {
-    value.object(|fields| {
-        let labels = fields.or_default("metadata", |value| {
-            value.object(|fields| {
-                fields.ignore_the_rest();
-                fields.or_default("labels", text_map)
-            })
-        });
-        let pod = fields.or_default("spec", pod);
-        fields.ignore_the_rest();
-        Deployment { labels, ..pod }
-    })
+fn pod_template(fields: &mut Fields<'_, '_>) -> Deployment {
+    let labels = fields.or_default("metadata", |value| {
+        value.object(|fields| {
+            fields.ignore_the_rest();
+            fields.or_default("labels", text_map)
+        })
+    });
+    let pod = fields.or_default("spec", object(pod));
+    fields.ignore_the_rest();
+    Deployment { labels, ..pod }
 }
 
-fn pod(value: Value<'_, '_>) -> Deployment {
-    value.object(|fields| {
-        let account = fields.optional("serviceAccountName", text);
-        let containers = fields.list("containers", |value| {
-            value.object(|fields| {
-                fields.ignore_the_rest();
-                fields.list("ports", |value| container_port(value, "containerPort"))
-            })
-        });
-        let old_account = fields.optional("serviceAccount", text);
-        fields.ignore_the_rest();
-        let ports = containers.into_iter().flatten().collect();
-        Deployment { service_account: account.or(old_account), ports, ..Deployment::default() }
-    })
+fn pod(fields: &mut Fields<'_, '_>) -> Deployment {
+    let account = fields.optional("serviceAccountName", text);
+    let containers = fields.list("containers", |value| {
+        value.object(|fields| {
+            fields.ignore_the_rest();
+            fields.list("ports", |value| container_port(value, "containerPort"))
+        })
+    });
+    let old_account = fields.optional("serviceAccount", text);
+    fields.ignore_the_rest();
+    let ports = containers.into_iter().flatten().collect();
+    Deployment { service_account: account.or(old_account), ports, ..Deployment::default() }
 }
 
 fn container_port(value: Value<'_, '_>, number: &'static str) -> ContainerPort {
@@ -109,38 +104,34 @@ fn container_port(value: Value<'_, '_>, number: &'static str) -> ContainerPort {
 }
 
 /// Reads a whole EndpointSlice, which has no `spec`.
-pub(super) fn endpoint_slice(value: Value<'_, '_>) -> EndpointSlice {
-    value.object(|fields| {
-        fields.ignore_the_rest();
-        EndpointSlice {
-            span: fields.span(),
-            endpoints: fields.list("endpoints", slice_endpoint),
-            ports: fields.list("ports", |value| container_port(value, "port")),
-        }
-    })
+pub(super) fn endpoint_slice(fields: &mut Fields<'_, '_>) -> EndpointSlice {
+    fields.ignore_the_rest();
+    EndpointSlice {
+        span: fields.span(),
+        endpoints: fields.list("endpoints", object(slice_endpoint)),
+        ports: fields.list("ports", |value| container_port(value, "port")),
+    }
 }
 
-fn slice_endpoint(value: Value<'_, '_>) -> SliceEndpoint {
-    value.object(|fields| {
-        let ready = fields.optional("conditions", |value| {
-            value.object(|fields| {
-                fields.ignore_the_rest();
-                fields.optional("ready", boolean)
-            })
-        });
-        let pod = fields.optional("targetRef", |value| {
-            value.object(|fields| {
-                fields.ignore_the_rest();
-                fields.optional("name", text)
-            })
-        });
-        fields.ignore_the_rest();
-        SliceEndpoint {
-            span: fields.span(),
-            addresses: fields.list("addresses", text),
-            ready: ready.flatten().unwrap_or(true),
-            zone: fields.optional("zone", text),
-            pod: pod.flatten(),
-        }
-    })
+fn slice_endpoint(fields: &mut Fields<'_, '_>) -> SliceEndpoint {
+    let ready = fields.optional("conditions", |value| {
+        value.object(|fields| {
+            fields.ignore_the_rest();
+            fields.optional("ready", boolean)
+        })
+    });
+    let pod = fields.optional("targetRef", |value| {
+        value.object(|fields| {
+            fields.ignore_the_rest();
+            fields.optional("name", text)
+        })
+    });
+    fields.ignore_the_rest();
+    SliceEndpoint {
+        span: fields.span(),
+        addresses: fields.list("addresses", text),
+        ready: ready.flatten().unwrap_or(true),
+        zone: fields.optional("zone", text),
+        pod: pod.flatten(),
+    }
 }

@@ -30,21 +30,19 @@ pub struct WorkloadEntry {
     pub service_account: Option<String>,
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> WorkloadEntry {
-    value.object(|fields| {
-        let entry = WorkloadEntry {
-            span: fields.span(),
-            address: fields.or_default("address", text),
-            ports: fields.or_default("ports", ports),
-            labels: fields.or_default("labels", name::labels),
-            locality: fields.optional("locality", text),
-            weight: fields.optional("weight", unsigned).filter(|weight| *weight > 0),
-            service_account: fields.optional("serviceAccount", text).filter(|account| !account.is_empty()),
-        };
-        fields.unsupported("network", text);
-        check_address(fields, &entry);
-        entry
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> WorkloadEntry {
+    let entry = WorkloadEntry {
+        span: fields.span(),
+        address: fields.or_default("address", text),
+        ports: fields.or_default("ports", ports),
+        labels: fields.or_default("labels", name::labels),
+        locality: fields.optional("locality", text),
+        weight: fields.optional("weight", unsigned).filter(|weight| *weight > 0),
+        service_account: fields.optional("serviceAccount", text).filter(|account| !account.is_empty()),
+    };
+    fields.unsupported("network", text);
+    check_address(fields, &entry);
+    entry
 }
 
 fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {

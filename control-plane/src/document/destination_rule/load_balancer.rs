@@ -8,7 +8,7 @@ use super::super::finding::Code;
 use super::super::scalar::{
     boolean, choice, duration, duration_or_zero, integer, number, some_text, text, unsigned,
 };
-use super::super::value::Value;
+use super::super::value::{Value, object};
 
 /// A balancer without further settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,30 +23,28 @@ pub enum SimpleBalancer {
 }
 
 /// The simple balancer, if one is named.
-pub(super) fn decode(value: Value<'_, '_>) -> Option<SimpleBalancer> {
-    value.object(|fields| {
-        fields.at_most_one(&["simple", "consistentHash"]);
-        fields.at_most_one(&["localityLbSetting", "zoneAwareLbSetting"]);
-        let simple = fields.optional("simple", simple);
-        fields.unsupported("consistentHash", consistent_hash);
-        fields.unsupported("localityLbSetting", locality);
-        fields.unsupported("zoneAwareLbSetting", zone_aware);
-        fields.unsupported("warmup", warmup);
-        fields.deprecated("warmupDurationSecs", "`warmup.duration`");
-        fields.unsupported("warmupDurationSecs", duration);
-        for warming in ["warmup", "warmupDurationSecs"] {
-            let balances =
-                matches!(simple, None | Some(SimpleBalancer::RoundRobin | SimpleBalancer::LeastRequest));
-            if fields.has(warming) && (!balances || fields.has("consistentHash")) {
-                fields.suspicious(
-                    warming,
-                    "acts with ROUND_ROBIN or LEAST_REQUEST only",
-                    "change the balancer, or remove the field",
-                );
-            }
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Option<SimpleBalancer> {
+    fields.at_most_one(&["simple", "consistentHash"]);
+    fields.at_most_one(&["localityLbSetting", "zoneAwareLbSetting"]);
+    let simple = fields.optional("simple", simple);
+    fields.unsupported("consistentHash", object(consistent_hash));
+    fields.unsupported("localityLbSetting", object(locality));
+    fields.unsupported("zoneAwareLbSetting", object(zone_aware));
+    fields.unsupported("warmup", object(warmup));
+    fields.deprecated("warmupDurationSecs", "`warmup.duration`");
+    fields.unsupported("warmupDurationSecs", duration);
+    for warming in ["warmup", "warmupDurationSecs"] {
+        let balances =
+            matches!(simple, None | Some(SimpleBalancer::RoundRobin | SimpleBalancer::LeastRequest));
+        if fields.has(warming) && (!balances || fields.has("consistentHash")) {
+            fields.suspicious(
+                warming,
+                "acts with ROUND_ROBIN or LEAST_REQUEST only",
+                "change the balancer, or remove the field",
+            );
         }
-        simple
-    })
+    }
+    simple
 }
 
 fn simple(mut value: Value<'_, '_>) -> SimpleBalancer {
@@ -69,23 +67,17 @@ fn simple(mut value: Value<'_, '_>) -> SimpleBalancer {
     ])(value)
 }
 
-fn consistent_hash(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.at_most_one(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"]);
-        fields.at_most_one(&["ringHash", "maglev", "minimumRingSize"]);
-        fields.optional("httpHeaderName", some_text);
-        fields.optional("httpCookie", cookie);
-        fields.optional("useSourceIp", boolean);
-        fields.optional("httpQueryParameterName", some_text);
-        fields.deprecated("minimumRingSize", "`ringHash.minimumRingSize`");
-        fields.optional("minimumRingSize", unsigned);
-        fields.optional("ringHash", |value| {
-            value.object(|fields| fields.optional("minimumRingSize", unsigned));
-        });
-        fields.optional("maglev", |value| {
-            value.object(|fields| fields.required("tableSize", table_size));
-        });
-    });
+fn consistent_hash(fields: &mut Fields<'_, '_>) {
+    fields.at_most_one(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"]);
+    fields.at_most_one(&["ringHash", "maglev", "minimumRingSize"]);
+    fields.optional("httpHeaderName", some_text);
+    fields.optional("httpCookie", object(cookie));
+    fields.optional("useSourceIp", boolean);
+    fields.optional("httpQueryParameterName", some_text);
+    fields.deprecated("minimumRingSize", "`ringHash.minimumRingSize`");
+    fields.optional("minimumRingSize", unsigned);
+    fields.optional("ringHash", object(|fields| fields.optional("minimumRingSize", unsigned)));
+    fields.optional("maglev", object(|fields| fields.required("tableSize", table_size)));
 }
 
 fn table_size(mut value: Value<'_, '_>) {
@@ -97,41 +89,35 @@ fn table_size(mut value: Value<'_, '_>) {
     }
 }
 
-fn cookie(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.required("name", some_text);
-        fields.optional("path", text);
-        fields.optional("ttl", duration_or_zero);
-        let names = fields.list("attributes", |value| {
-            value.object(|fields| {
-                let name = fields.required("name", some_text);
-                fields.optional("value", text);
-                name
-            })
-        });
-        let unique: BTreeSet<&String> = names.iter().collect();
-        if unique.len() < names.len() {
-            fields.note(Code::Duplicate, "attributes", "names an attribute twice", "keep one");
-        }
+fn cookie(fields: &mut Fields<'_, '_>) {
+    fields.required("name", some_text);
+    fields.optional("path", text);
+    fields.optional("ttl", duration_or_zero);
+    let names = fields.list("attributes", |value| {
+        value.object(|fields| {
+            let name = fields.required("name", some_text);
+            fields.optional("value", text);
+            name
+        })
     });
+    let unique: BTreeSet<&String> = names.iter().collect();
+    if unique.len() < names.len() {
+        fields.note(Code::Duplicate, "attributes", "names an attribute twice", "keep one");
+    }
 }
 
-fn locality(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.at_most_one(&["distribute", "failover"]);
-        let sources = fields.list("distribute", distribute);
-        overlapping_sources(fields, &sources);
-        failover(fields);
-        fields.optional("enabled", boolean);
-    });
+fn locality(fields: &mut Fields<'_, '_>) {
+    fields.at_most_one(&["distribute", "failover"]);
+    let sources = fields.list("distribute", object(distribute));
+    overlapping_sources(fields, &sources);
+    failover(fields);
+    fields.optional("enabled", boolean);
 }
 
-fn zone_aware(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.optional("enabled", boolean);
-        failover(fields);
-        fields.optional("minClusterSize", unsigned);
-    });
+fn zone_aware(fields: &mut Fields<'_, '_>) {
+    fields.optional("enabled", boolean);
+    failover(fields);
+    fields.optional("minClusterSize", unsigned);
 }
 
 fn failover(fields: &mut Fields<'_, '_>) {
@@ -142,7 +128,7 @@ fn failover(fields: &mut Fields<'_, '_>) {
             if !from.is_empty() && from == to {
                 fields.invalid("to", "is the region that failed", "name another region");
             }
-        });
+        })
     });
     let labels = fields.list("failoverPriority", some_text);
     let topology =
@@ -166,21 +152,19 @@ fn region(mut value: Value<'_, '_>) -> String {
 }
 
 /// One `from` and the shares of where its requests go.
-fn distribute(value: Value<'_, '_>) -> String {
-    value.object(|fields| {
-        let from = fields.required("from", locality_name);
-        fields.required("to", |mut value| {
-            let shares: Vec<_> = value.reborrow().entries(|key, mut value| {
-                check_locality(&mut value, key);
-                integer(1, 100)(value)
-            });
-            let total: i64 = shares.iter().map(|(_, share)| share).sum();
-            if value.node.is_some() && total != 100 {
-                value.invalid(format!("the shares' sum is {total}"), "make the sum 100");
-            }
+fn distribute(fields: &mut Fields<'_, '_>) -> String {
+    let from = fields.required("from", locality_name);
+    fields.required("to", |mut value| {
+        let shares: Vec<_> = value.reborrow().entries(|key, mut value| {
+            check_locality(&mut value, key);
+            integer(1, 100)(value)
         });
-        from
-    })
+        let total: i64 = shares.iter().map(|(_, share)| share).sum();
+        if value.node.is_some() && total != 100 {
+            value.invalid(format!("the shares' sum is {total}"), "make the sum 100");
+        }
+    });
+    from
 }
 
 fn locality_name(mut value: Value<'_, '_>) -> String {
@@ -217,12 +201,10 @@ fn overlapping_sources(fields: &mut Fields<'_, '_>, sources: &[String]) {
     }
 }
 
-fn warmup(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.required("duration", duration);
-        fields.optional("minimumPercent", number(0.0, 100.0));
-        fields.optional("aggression", number(1.0, f64::MAX));
-    });
+fn warmup(fields: &mut Fields<'_, '_>) {
+    fields.required("duration", duration);
+    fields.optional("minimumPercent", number(0.0, 100.0));
+    fields.optional("aggression", number(1.0, f64::MAX));
 }
 
 /// Envoy's upper bound, kept so that a document means the same there.

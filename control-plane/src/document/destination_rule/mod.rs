@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use super::fields::Fields;
 use super::finding::Code;
 use super::name;
-use super::value::Value;
+use super::value::object;
 use super::yaml::{Span, Spanned};
 
 /// A DestinationRule's spec.
@@ -45,44 +45,36 @@ pub struct Subset {
     pub traffic_policy: Option<TrafficPolicy>,
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> DestinationRule {
-    value.object(|fields| {
-        let rule = DestinationRule {
-            span: fields.span(),
-            host: fields.required("host", name::host),
-            export_to: fields.or_default("exportTo", name::export_to),
-            traffic_policy: fields.optional("trafficPolicy", traffic_policy::decode),
-            subsets: fields.list("subsets", subset),
-        };
-        fields.unsupported("workloadSelector", workload_selector);
-        if fields.has("workloadSelector") && rule.export_to.iter().any(|name| name != ".") {
-            fields.suspicious(
-                "exportTo",
-                "a rule with a selector is never exported",
-                "remove one of the two",
-            );
-        }
-        unique_subsets(fields, &rule.subsets);
-        rule
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> DestinationRule {
+    let rule = DestinationRule {
+        span: fields.span(),
+        host: fields.required("host", name::host),
+        export_to: fields.or_default("exportTo", name::export_to),
+        traffic_policy: fields.optional("trafficPolicy", object(traffic_policy::decode)),
+        subsets: fields.list("subsets", object(subset)),
+    };
+    fields.unsupported("workloadSelector", object(workload_selector));
+    if fields.has("workloadSelector") && rule.export_to.iter().any(|name| name != ".") {
+        fields.suspicious("exportTo", "a rule with a selector is never exported", "remove one of the two");
+    }
+    unique_subsets(fields, &rule.subsets);
+    rule
 }
 
-fn subset(value: Value<'_, '_>) -> Subset {
-    value.object(|fields| Subset {
+fn subset(fields: &mut Fields<'_, '_>) -> Subset {
+    Subset {
         span: fields.span(),
         name: fields.required("name", name::subset_name),
         labels: fields.or_default("labels", name::labels),
-        traffic_policy: fields.optional("trafficPolicy", traffic_policy::decode),
-    })
+        traffic_policy: fields.optional("trafficPolicy", object(traffic_policy::decode)),
+    }
 }
 
-fn workload_selector(value: Value<'_, '_>) {
-    value.object(|fields| {
-        let labels = fields.or_default("matchLabels", name::selector);
-        if labels.is_empty() {
-            fields.suspicious("", "selects every client", "add `matchLabels`, or remove the selector");
-        }
-    });
+fn workload_selector(fields: &mut Fields<'_, '_>) {
+    let labels = fields.or_default("matchLabels", name::selector);
+    if labels.is_empty() {
+        fields.suspicious("", "selects every client", "add `matchLabels`, or remove the selector");
+    }
 }
 
 fn unique_subsets(fields: &mut Fields<'_, '_>, subsets: &[Subset]) {

@@ -6,7 +6,7 @@ use super::super::fields::Fields;
 use super::super::scalar::{
     boolean, choice, duration, duration_or_zero, integer, number, port, some_text, text, unsigned,
 };
-use super::super::value::Value;
+use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::load_balancer::{self, SimpleBalancer};
 
@@ -35,30 +35,28 @@ pub enum TlsMode {
     IstioMutual,
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> TrafficPolicy {
-    value.object(|fields| {
-        let policy = blocks(fields);
-        fields.unsupported("portLevelSettings", |value| value.items(port_level));
-        fields.no_effect("tunnel", tunnel);
-        fields.unsupported("proxyProtocol", |value| {
-            value.object(|fields| fields.optional("version", choice(&[("V1", 0, ()), ("V2", 1, ())])));
-        });
-        fields.unsupported("retryBudget", retry_budget);
-        says_something(
-            fields,
-            &[
-                "loadBalancer",
-                "connectionPool",
-                "outlierDetection",
-                "tls",
-                "portLevelSettings",
-                "tunnel",
-                "proxyProtocol",
-                "retryBudget",
-            ],
-        );
-        policy
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
+    let policy = blocks(fields);
+    fields.unsupported("portLevelSettings", |value| value.items(object(port_level)));
+    fields.no_effect("tunnel", object(tunnel));
+    fields.unsupported("proxyProtocol", |value| {
+        value.object(|fields| fields.optional("version", choice(&[("V1", 0, ()), ("V2", 1, ())])))
+    });
+    fields.unsupported("retryBudget", object(retry_budget));
+    says_something(
+        fields,
+        &[
+            "loadBalancer",
+            "connectionPool",
+            "outlierDetection",
+            "tls",
+            "portLevelSettings",
+            "tunnel",
+            "proxyProtocol",
+            "retryBudget",
+        ],
+    );
+    policy
 }
 
 fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
@@ -71,43 +69,39 @@ fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
 fn blocks(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
     let policy = TrafficPolicy {
         span: fields.span(),
-        load_balancer: fields.optional("loadBalancer", load_balancer::decode).flatten(),
-        tls: fields.optional("tls", tls),
+        load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)).flatten(),
+        tls: fields.optional("tls", object(tls)),
     };
-    fields.unsupported("connectionPool", connection_pool);
-    fields.unsupported("outlierDetection", outlier_detection);
+    fields.unsupported("connectionPool", object(connection_pool));
+    fields.unsupported("outlierDetection", object(outlier_detection));
     policy
 }
 
-fn port_level(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.required("port", |value| value.object(|fields| fields.required("number", port)));
-        blocks(fields);
-        says_something(fields, &["loadBalancer", "connectionPool", "outlierDetection", "tls"]);
-    });
+fn port_level(fields: &mut Fields<'_, '_>) {
+    fields.required("port", object(|fields| fields.required("number", port)));
+    blocks(fields);
+    says_something(fields, &["loadBalancer", "connectionPool", "outlierDetection", "tls"]);
 }
 
-fn tls(value: Value<'_, '_>) -> TlsMode {
-    value.object(|fields| {
-        let modes = [
-            ("DISABLE", 0, TlsMode::Disable),
-            ("SIMPLE", 1, TlsMode::Simple),
-            ("MUTUAL", 2, TlsMode::Mutual),
-            ("ISTIO_MUTUAL", 3, TlsMode::IstioMutual),
-        ];
-        let mode = fields.optional("mode", choice(&modes)).unwrap_or_default();
-        fields.unsupported("clientCertificate", text);
-        fields.unsupported("privateKey", text);
-        fields.unsupported("caCertificates", text);
-        fields.unsupported("caCrl", text);
-        fields.gateway_only("credentialName", text);
-        fields.unsupported("subjectAltNames", |value| value.items(some_text));
-        fields.unsupported("sni", text);
-        fields.unsupported("insecureSkipVerify", boolean);
-        let skips = fields.wrote("insecureSkipVerify", "true");
-        tls_agrees(fields, mode, skips);
-        mode
-    })
+fn tls(fields: &mut Fields<'_, '_>) -> TlsMode {
+    let modes = [
+        ("DISABLE", 0, TlsMode::Disable),
+        ("SIMPLE", 1, TlsMode::Simple),
+        ("MUTUAL", 2, TlsMode::Mutual),
+        ("ISTIO_MUTUAL", 3, TlsMode::IstioMutual),
+    ];
+    let mode = fields.optional("mode", choice(&modes)).unwrap_or_default();
+    fields.unsupported("clientCertificate", text);
+    fields.unsupported("privateKey", text);
+    fields.unsupported("caCertificates", text);
+    fields.unsupported("caCrl", text);
+    fields.gateway_only("credentialName", text);
+    fields.unsupported("subjectAltNames", |value| value.items(some_text));
+    fields.unsupported("sni", text);
+    fields.unsupported("insecureSkipVerify", boolean);
+    let skips = fields.wrote("insecureSkipVerify", "true");
+    tls_agrees(fields, mode, skips);
+    mode
 }
 
 fn tls_agrees(fields: &mut Fields<'_, '_>, mode: TlsMode, skips: bool) {
@@ -137,14 +131,12 @@ fn tls_agrees(fields: &mut Fields<'_, '_>, mode: TlsMode, skips: bool) {
     }
 }
 
-fn connection_pool(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.optional("tcp", tcp_pool);
-        fields.optional("http", http_pool);
-        if !fields.has("tcp") && !fields.has("http") {
-            fields.missing("", "limits nothing", "add `tcp` or `http`");
-        }
-    });
+fn connection_pool(fields: &mut Fields<'_, '_>) {
+    fields.optional("tcp", object(tcp_pool));
+    fields.optional("http", object(http_pool));
+    if !fields.has("tcp") && !fields.has("http") {
+        fields.missing("", "limits nothing", "add `tcp` or `http`");
+    }
 }
 
 /// A count, for which 0 means the default.
@@ -152,97 +144,83 @@ fn count(value: Value<'_, '_>) -> i64 {
     integer(0, i64::from(i32::MAX))(value)
 }
 
-fn tcp_pool(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.optional("maxConnections", count);
-        fields.optional("connectTimeout", duration);
-        fields.optional("maxConnectionDuration", duration);
-        fields.optional("idleTimeout", duration);
-        fields.optional("tcpKeepalive", |value| {
-            value.object(|fields| {
-                fields.optional("probes", unsigned);
-                fields.optional("time", duration);
-                fields.optional("interval", duration);
-            });
-        });
+fn tcp_pool(fields: &mut Fields<'_, '_>) {
+    fields.optional("maxConnections", count);
+    fields.optional("connectTimeout", duration);
+    fields.optional("maxConnectionDuration", duration);
+    fields.optional("idleTimeout", duration);
+    fields.optional("tcpKeepalive", |value| {
+        value.object(|fields| {
+            fields.optional("probes", unsigned);
+            fields.optional("time", duration);
+            fields.optional("interval", duration);
+        })
     });
 }
 
-fn http_pool(value: Value<'_, '_>) {
-    value.object(|fields| {
-        for limit in [
-            "http1MaxPendingRequests",
-            "http2MaxRequests",
-            "maxRequestsPerConnection",
-            "maxRetries",
-            "maxConcurrentStreams",
-        ] {
-            fields.optional(limit, count);
-        }
-        fields.optional("idleTimeout", duration);
-        let upgrades = [("DEFAULT", 0, false), ("DO_NOT_UPGRADE", 1, false), ("UPGRADE", 2, true)];
-        let upgrade = fields.or_default("h2UpgradePolicy", choice(&upgrades));
-        let client = fields.or_default("useClientProtocol", boolean);
-        fields.optional("http2KeepAlive", |value| {
-            value.object(|fields| {
-                fields.optional("interval", duration);
-                fields.optional("timeout", duration);
-            });
-        });
-        if upgrade && client {
-            fields.conflict(
-                "useClientProtocol",
-                "excludes `h2UpgradePolicy: UPGRADE`",
-                "keep one of the two",
-            );
-        }
+fn http_pool(fields: &mut Fields<'_, '_>) {
+    for limit in [
+        "http1MaxPendingRequests",
+        "http2MaxRequests",
+        "maxRequestsPerConnection",
+        "maxRetries",
+        "maxConcurrentStreams",
+    ] {
+        fields.optional(limit, count);
+    }
+    fields.optional("idleTimeout", duration);
+    let upgrades = [("DEFAULT", 0, false), ("DO_NOT_UPGRADE", 1, false), ("UPGRADE", 2, true)];
+    let upgrade = fields.or_default("h2UpgradePolicy", choice(&upgrades));
+    let client = fields.or_default("useClientProtocol", boolean);
+    fields.optional("http2KeepAlive", |value| {
+        value.object(|fields| {
+            fields.optional("interval", duration);
+            fields.optional("timeout", duration);
+        })
     });
+    if upgrade && client {
+        fields.conflict("useClientProtocol", "excludes `h2UpgradePolicy: UPGRADE`", "keep one of the two");
+    }
 }
 
-fn outlier_detection(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.deprecated("consecutiveErrors", "`consecutive5xxErrors`");
-        fields.optional("consecutiveErrors", count);
-        fields.optional("consecutive5xxErrors", unsigned);
-        fields.optional("consecutiveGatewayErrors", unsigned);
-        let local = fields.or_default("consecutiveLocalOriginFailures", unsigned);
-        let split = fields.or_default("splitExternalLocalOriginErrors", boolean);
-        fields.optional("interval", duration);
-        fields.optional("baseEjectionTime", duration);
-        fields.optional("maxEjectionPercent", integer(0, 100));
-        fields.optional("minHealthPercent", integer(0, 100));
-        fields.list("outlierDetectionHttpErrorCodes", integer(100, 599));
-        if local > 0 && !split {
-            let next = "set `splitExternalLocalOriginErrors: true`";
-            fields.conflict(
-                "consecutiveLocalOriginFailures",
-                "counts only where local errors are split off",
-                next,
-            );
-        }
-    });
+fn outlier_detection(fields: &mut Fields<'_, '_>) {
+    fields.deprecated("consecutiveErrors", "`consecutive5xxErrors`");
+    fields.optional("consecutiveErrors", count);
+    fields.optional("consecutive5xxErrors", unsigned);
+    fields.optional("consecutiveGatewayErrors", unsigned);
+    let local = fields.or_default("consecutiveLocalOriginFailures", unsigned);
+    let split = fields.or_default("splitExternalLocalOriginErrors", boolean);
+    fields.optional("interval", duration);
+    fields.optional("baseEjectionTime", duration);
+    fields.optional("maxEjectionPercent", integer(0, 100));
+    fields.optional("minHealthPercent", integer(0, 100));
+    fields.list("outlierDetectionHttpErrorCodes", integer(100, 599));
+    if local > 0 && !split {
+        let next = "set `splitExternalLocalOriginErrors: true`";
+        fields.conflict(
+            "consecutiveLocalOriginFailures",
+            "counts only where local errors are split off",
+            next,
+        );
+    }
 }
 
-fn tunnel(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.optional("protocol", |value| {
-            super::super::name::checked(value, |protocol| {
-                if matches!(protocol, "CONNECT" | "POST") {
-                    Ok(())
-                } else {
-                    Err("wants CONNECT or POST".to_owned())
-                }
-            })
-        });
-        fields.required("targetHost", super::super::name::plain_host);
-        fields.required("targetPort", port);
+fn tunnel(fields: &mut Fields<'_, '_>) {
+    fields.optional("protocol", |value| {
+        super::super::name::checked(value, |protocol| {
+            if matches!(protocol, "CONNECT" | "POST") {
+                Ok(())
+            } else {
+                Err("wants CONNECT or POST".to_owned())
+            }
+        })
     });
+    fields.required("targetHost", super::super::name::plain_host);
+    fields.required("targetPort", port);
 }
 
-fn retry_budget(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.optional("percent", number(0.0, 100.0));
-        fields.optional("minRetryConcurrency", unsigned);
-        fields.optional("budgetInterval", duration_or_zero);
-    });
+fn retry_budget(fields: &mut Fields<'_, '_>) {
+    fields.optional("percent", number(0.0, 100.0));
+    fields.optional("minRetryConcurrency", unsigned);
+    fields.optional("budgetInterval", duration_or_zero);
 }

@@ -10,7 +10,7 @@ use super::super::header::{self, Headers};
 use super::super::name;
 use super::super::pattern::regex;
 use super::super::scalar::{choice, integer, port, some_text, text};
-use super::super::value::Value;
+use super::super::value::{Value, object};
 use super::super::yaml::{Span, Spanned};
 
 /// What is done with a request.
@@ -114,14 +114,14 @@ pub struct RegexRewrite {
 
 pub(super) fn decode(fields: &mut Fields<'_, '_>) -> HttpAction {
     let routes = fields.optional("route", destinations).map(HttpAction::Route);
-    let redirect = fields.optional("redirect", redirect).map(HttpAction::Redirect);
-    let response = fields.optional("directResponse", direct_response).map(HttpAction::DirectResponse);
+    let redirect = fields.optional("redirect", object(redirect)).map(HttpAction::Redirect);
+    let response = fields.optional("directResponse", object(direct_response)).map(HttpAction::DirectResponse);
     routes.or(redirect).or(response).unwrap_or_default()
 }
 
 /// Weighted destinations, of which at least one can be chosen.
 fn destinations(value: Value<'_, '_>) -> Vec<RouteDestination> {
-    weighted(value, route_destination, |route| route.weight)
+    weighted(value, object(route_destination), |route| route.weight)
 }
 
 /// Reads destinations and refuses weights of which none can be drawn. A single destination takes everything, whatever
@@ -149,16 +149,14 @@ pub(super) fn weighted<'n, T>(
     destinations
 }
 
-fn route_destination(value: Value<'_, '_>) -> RouteDestination {
-    value.object(|fields| {
-        let target = fields.required("destination", destination);
-        RouteDestination {
-            span: fields.span(),
-            weight: fields.or_default("weight", weight),
-            headers: fields.or_default("headers", header::headers),
-            ..target
-        }
-    })
+fn route_destination(fields: &mut Fields<'_, '_>) -> RouteDestination {
+    let target = fields.required("destination", object(destination));
+    RouteDestination {
+        span: fields.span(),
+        weight: fields.or_default("weight", weight),
+        headers: fields.or_default("headers", object(header::headers)),
+        ..target
+    }
 }
 
 /// A weight, which protobuf keeps in 32 signed bits.
@@ -166,43 +164,41 @@ pub(super) fn weight(value: Value<'_, '_>) -> u32 {
     u32::try_from(integer(0, i64::from(i32::MAX))(value)).unwrap_or_default()
 }
 
-pub(super) fn destination(value: Value<'_, '_>) -> RouteDestination {
-    value.object(|fields| RouteDestination {
+pub(super) fn destination(fields: &mut Fields<'_, '_>) -> RouteDestination {
+    RouteDestination {
         span: fields.span(),
         host: fields.required("host", name::destination_host),
         subset: fields.optional("subset", name::subset_name),
-        port: fields.optional("port", |value| value.object(|fields| fields.required("number", port))),
+        port: fields.optional("port", object(|fields| fields.required("number", port))),
         ..RouteDestination::default()
-    })
+    }
 }
 
-fn redirect(value: Value<'_, '_>) -> Redirect {
-    value.object(|fields| {
-        fields.at_most_one(&["uri", "prefixRewrite"]);
-        fields.at_most_one(&["port", "derivePort"]);
-        let full = fields.optional("uri", text).map(RedirectPath::Full);
-        let prefix = fields.optional("prefixRewrite", text).map(RedirectPath::Prefix);
-        let number = fields.optional("port", port).map(RedirectPort::Number);
-        let derived = fields.optional(
-            "derivePort",
-            choice(&[
-                ("FROM_PROTOCOL_DEFAULT", 0, RedirectPort::FromProtocol),
-                ("FROM_REQUEST_PORT", 1, RedirectPort::FromRequest),
-            ]),
-        );
-        let redirect = Redirect {
-            path: full.or(prefix),
-            authority: fields.optional("authority", text),
-            scheme: fields.optional("scheme", scheme),
-            port: number.or(derived),
-            code: fields.optional("redirectCode", redirect_code).unwrap_or(301),
-        };
-        let said = ["uri", "prefixRewrite", "authority", "scheme", "port", "derivePort"];
-        if !said.iter().any(|name| fields.filled(name)) {
-            fields.missing("", "does not say where to", "add `uri`, `authority` or `scheme`");
-        }
-        redirect
-    })
+fn redirect(fields: &mut Fields<'_, '_>) -> Redirect {
+    fields.at_most_one(&["uri", "prefixRewrite"]);
+    fields.at_most_one(&["port", "derivePort"]);
+    let full = fields.optional("uri", text).map(RedirectPath::Full);
+    let prefix = fields.optional("prefixRewrite", text).map(RedirectPath::Prefix);
+    let number = fields.optional("port", port).map(RedirectPort::Number);
+    let derived = fields.optional(
+        "derivePort",
+        choice(&[
+            ("FROM_PROTOCOL_DEFAULT", 0, RedirectPort::FromProtocol),
+            ("FROM_REQUEST_PORT", 1, RedirectPort::FromRequest),
+        ]),
+    );
+    let redirect = Redirect {
+        path: full.or(prefix),
+        authority: fields.optional("authority", text),
+        scheme: fields.optional("scheme", scheme),
+        port: number.or(derived),
+        code: fields.optional("redirectCode", redirect_code).unwrap_or(301),
+    };
+    let said = ["uri", "prefixRewrite", "authority", "scheme", "port", "derivePort"];
+    if !said.iter().any(|name| fields.filled(name)) {
+        fields.missing("", "does not say where to", "add `uri`, `authority` or `scheme`");
+    }
+    redirect
 }
 
 fn scheme(value: Value<'_, '_>) -> String {
@@ -227,68 +223,62 @@ fn redirect_code(mut value: Value<'_, '_>) -> u16 {
     }
 }
 
-fn direct_response(value: Value<'_, '_>) -> DirectResponse {
-    value.object(|fields| DirectResponse {
+fn direct_response(fields: &mut Fields<'_, '_>) -> DirectResponse {
+    DirectResponse {
         status: u16::try_from(fields.required("status", integer(200, 599))).unwrap_or_default(),
-        body: fields.or_default("body", body),
-    })
+        body: fields.or_default("body", object(body)),
+    }
 }
 
-fn body(value: Value<'_, '_>) -> Vec<u8> {
-    value.object(|fields| {
-        fields.exactly_one(&["string", "bytes"]);
-        let string = fields.optional("string", |value| text(value).into_bytes());
-        let bytes = fields.optional("bytes", |mut value| {
-            let encoded = text(value.reborrow());
-            let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
-            decoded.unwrap_or_else(|_| {
-                value.invalid("is not base64", "encode the body as base64, or use `string`");
-                Vec::new()
-            })
-        });
-        let body = string.or(bytes).unwrap_or_default();
-        if body.len() > RESPONSE_BODY_BYTES_MAX {
-            fields.invalid(
-                "",
-                format!("has {} bytes, at most {RESPONSE_BODY_BYTES_MAX} are allowed", body.len()),
-                "serve it from a service",
-            );
-        } else if body.len() > RESPONSE_BODY_BYTES_LARGE {
-            fields.suspicious(
-                "",
-                format!("has {} bytes, which every caller keeps in memory", body.len()),
-                "serve it from a service",
-            );
-        }
-        body
-    })
-}
-
-pub(super) fn rewrite(value: Value<'_, '_>) -> Rewrite {
-    value.object(|fields| {
-        fields.at_most_one(&["uri", "uriRegexRewrite"]);
-        let rewrite = Rewrite {
-            uri: fields.optional("uri", text).filter(|uri| !uri.is_empty()),
-            authority: fields.optional("authority", some_text),
-            uri_regex: fields.optional("uriRegexRewrite", |value| {
-                value.object(|fields| RegexRewrite {
-                    pattern: fields.required("match", regex),
-                    replacement: fields.required("rewrite", some_text),
-                })
-            }),
-        };
-        if rewrite == Rewrite::default() {
-            fields.missing("", "rewrites nothing", "add `uri`, `uriRegexRewrite` or `authority`");
-        }
-        rewrite
-    })
-}
-
-pub(super) fn delegate(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.required("name", some_text);
-        fields.optional("namespace", name::label);
+fn body(fields: &mut Fields<'_, '_>) -> Vec<u8> {
+    fields.exactly_one(&["string", "bytes"]);
+    let string = fields.optional("string", |value| text(value).into_bytes());
+    let bytes = fields.optional("bytes", |mut value| {
+        let encoded = text(value.reborrow());
+        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
+        decoded.unwrap_or_else(|_| {
+            value.invalid("is not base64", "encode the body as base64, or use `string`");
+            Vec::new()
+        })
     });
+    let body = string.or(bytes).unwrap_or_default();
+    if body.len() > RESPONSE_BODY_BYTES_MAX {
+        fields.invalid(
+            "",
+            format!("has {} bytes, at most {RESPONSE_BODY_BYTES_MAX} are allowed", body.len()),
+            "serve it from a service",
+        );
+    } else if body.len() > RESPONSE_BODY_BYTES_LARGE {
+        fields.suspicious(
+            "",
+            format!("has {} bytes, which every caller keeps in memory", body.len()),
+            "serve it from a service",
+        );
+    }
+    body
+}
+
+pub(super) fn rewrite(fields: &mut Fields<'_, '_>) -> Rewrite {
+    fields.at_most_one(&["uri", "uriRegexRewrite"]);
+    let rewrite = Rewrite {
+        uri: fields.optional("uri", text).filter(|uri| !uri.is_empty()),
+        authority: fields.optional("authority", some_text),
+        uri_regex: fields.optional("uriRegexRewrite", |value| {
+            value.object(|fields| RegexRewrite {
+                pattern: fields.required("match", regex),
+                replacement: fields.required("rewrite", some_text),
+            })
+        }),
+    };
+    if rewrite == Rewrite::default() {
+        fields.missing("", "rewrites nothing", "add `uri`, `uriRegexRewrite` or `authority`");
+    }
+    rewrite
+}
+
+pub(super) fn delegate(fields: &mut Fields<'_, '_>) {
+    fields.required("name", some_text);
+    fields.optional("namespace", name::label);
 }
 
 /// An answer's body is at most this long, as in Istio.

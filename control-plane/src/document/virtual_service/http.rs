@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::fields::Fields;
 use super::super::header::{self, Headers};
 use super::super::scalar::{duration_or_zero, integer, text};
-use super::super::value::Value;
+use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::Bound;
 use super::action::{self, HttpAction, Rewrite};
@@ -40,19 +40,19 @@ pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
             name: fields.optional("name", text),
             matches: fields.list("match", |value| matching::decode(value, bound)),
             action: action::decode(fields),
-            headers: fields.or_default("headers", header::headers),
-            rewrite: fields.optional("rewrite", action::rewrite),
+            headers: fields.or_default("headers", object(header::headers)),
+            rewrite: fields.optional("rewrite", object(action::rewrite)),
             timeout: fields.optional("timeout", duration_or_zero),
         };
-        fields.unsupported("delegate", action::delegate);
-        fields.unsupported("retries", resilience::retries);
-        fields.unsupported("fault", resilience::fault);
-        fields.unsupported("mirror", action::destination);
-        fields.unsupported("mirrors", |value| value.items(resilience::mirror));
-        fields.unsupported("mirrorPercentage", resilience::percent);
+        fields.unsupported("delegate", object(action::delegate));
+        fields.unsupported("retries", object(resilience::retries));
+        fields.unsupported("fault", object(resilience::fault));
+        fields.unsupported("mirror", object(action::destination));
+        fields.unsupported("mirrors", |value| value.items(object(resilience::mirror)));
+        fields.unsupported("mirrorPercentage", object(resilience::percent));
         fields.deprecated("mirrorPercent", "`mirrorPercentage`");
         fields.unsupported("mirrorPercent", integer(0, 100));
-        fields.unsupported("corsPolicy", resilience::cors);
+        fields.unsupported("corsPolicy", object(resilience::cors));
         exclusions(fields, &rule, bound.delegate);
         rule
     })

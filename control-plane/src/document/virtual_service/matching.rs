@@ -9,7 +9,7 @@ use super::super::name;
 use super::super::pattern::{StringMatch, string_match};
 use super::super::scalar::{boolean, port, text};
 use super::super::spelling::shorten;
-use super::super::value::Value;
+use super::super::value::{Value, object};
 use super::super::yaml::{Span, Spanned};
 use super::Bound;
 
@@ -51,11 +51,11 @@ pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpMatch {
         let matching = HttpMatch {
             span: fields.span(),
             name: fields.optional("name", text),
-            uri: fields.optional("uri", string_match),
+            uri: fields.optional("uri", object(string_match)),
             ignore_uri_case: fields.or_default("ignoreUriCase", boolean),
-            scheme: fields.optional("scheme", string_match),
-            method: fields.optional("method", string_match),
-            authority: fields.optional("authority", string_match),
+            scheme: fields.optional("scheme", object(string_match)),
+            method: fields.optional("method", object(string_match)),
+            authority: fields.optional("authority", object(string_match)),
             headers: fields.or_default("headers", |value| header_matches(value, bound)),
             without_headers: fields.or_default("withoutHeaders", |value| header_matches(value, bound)),
             query_params: fields.or_default("queryParams", string_matches),
@@ -80,7 +80,7 @@ fn expressions(matching: &HttpMatch) -> bool {
 }
 
 fn string_matches(value: Value<'_, '_>) -> Vec<(String, StringMatch)> {
-    value.entries(|_, value| string_match(value))
+    value.entries(|_, value| value.object(string_match))
 }
 
 fn header_matches(value: Value<'_, '_>, bound: Bound) -> Vec<(String, StringMatch)> {
@@ -98,6 +98,6 @@ fn header_matches(value: Value<'_, '_>, bound: Bound) -> Vec<(String, StringMatc
                 "use letters, digits and `-`",
             );
         }
-        string_match(value)
+        value.object(string_match)
     })
 }

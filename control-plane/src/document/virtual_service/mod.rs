@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use super::fields::Fields;
 use super::finding::Code;
 use super::name;
-use super::value::Value;
+use super::value::object;
 use super::yaml::{Span, Spanned};
 
 /// A VirtualService's spec.
@@ -55,25 +55,23 @@ struct Bound {
     in_mesh: bool,
 }
 
-pub(super) fn decode(value: Value<'_, '_>) -> VirtualService {
-    value.object(|fields| {
-        let hosts = fields.list("hosts", name::spoken_host);
-        let gateways = fields.list("gateways", name::gateway);
-        let mut service = VirtualService {
-            span: fields.span(),
-            hosts,
-            gateways,
-            export_to: fields.or_default("exportTo", name::export_to),
-            http: Vec::new(),
-        };
-        let bound = Bound { delegate: service.hosts.is_empty(), in_mesh: service.in_mesh() };
-        service.http = fields.list("http", |value| http::decode(value, bound));
-        let hosts: Vec<&str> = service.hosts.iter().map(|host| host.value.as_str()).collect();
-        fields.unsupported("tls", |value| value.items(|value| transport::tls_route(value, &hosts)));
-        fields.unsupported("tcp", |value| value.items(transport::tcp_route));
-        whole(fields, &service);
-        service
-    })
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> VirtualService {
+    let hosts = fields.list("hosts", name::spoken_host);
+    let gateways = fields.list("gateways", name::gateway);
+    let mut service = VirtualService {
+        span: fields.span(),
+        hosts,
+        gateways,
+        export_to: fields.or_default("exportTo", name::export_to),
+        http: Vec::new(),
+    };
+    let bound = Bound { delegate: service.hosts.is_empty(), in_mesh: service.in_mesh() };
+    service.http = fields.list("http", |value| http::decode(value, bound));
+    let hosts: Vec<&str> = service.hosts.iter().map(|host| host.value.as_str()).collect();
+    fields.unsupported("tls", |value| value.items(|value| transport::tls_route(value, &hosts)));
+    fields.unsupported("tcp", |value| value.items(object(transport::tcp_route)));
+    whole(fields, &service);
+    service
 }
 
 /// What only the whole document shows.

@@ -3,29 +3,28 @@
 //! They are read for their errors alone, so these decoders yield nothing. Honouring one is giving it a type to fill and
 //! saying `optional` instead of `unsupported` in `http.rs`.
 
+use super::super::fields::Fields;
 use super::super::header::is_header_name;
 use super::super::name;
 use super::super::pattern::string_match;
 use super::super::scalar::{boolean, choice, duration, integer, number, text};
 use super::super::spelling::shorten;
-use super::super::value::Value;
+use super::super::value::{Value, object};
 use super::action;
 
-pub(super) fn retries(value: Value<'_, '_>) {
-    value.object(|fields| {
-        let attempts = fields.or_default("attempts", integer(0, i64::from(i32::MAX)));
-        fields.optional("perTryTimeout", duration);
-        fields.optional("retryOn", retry_on);
-        fields.optional("retryRemoteLocalities", boolean);
-        fields.optional("retryIgnorePreviousHosts", boolean);
-        fields.optional("backoff", duration);
-        let others = ["perTryTimeout", "retryOn", "retryRemoteLocalities", "backoff"];
-        if attempts == 0
-            && let Some(other) = others.into_iter().find(|name| fields.has(name))
-        {
-            fields.conflict(other, "is given while `attempts` is 0", "set `attempts`, or remove the field");
-        }
-    });
+pub(super) fn retries(fields: &mut Fields<'_, '_>) {
+    let attempts = fields.or_default("attempts", integer(0, i64::from(i32::MAX)));
+    fields.optional("perTryTimeout", duration);
+    fields.optional("retryOn", retry_on);
+    fields.optional("retryRemoteLocalities", boolean);
+    fields.optional("retryIgnorePreviousHosts", boolean);
+    fields.optional("backoff", duration);
+    let others = ["perTryTimeout", "retryOn", "retryRemoteLocalities", "backoff"];
+    if attempts == 0
+        && let Some(other) = others.into_iter().find(|name| fields.has(name))
+    {
+        fields.conflict(other, "is given while `attempts` is 0", "set `attempts`, or remove the field");
+    }
 }
 
 /// Conditions on which a request is tried again.
@@ -64,39 +63,33 @@ fn retry_on(mut value: Value<'_, '_>) {
     }
 }
 
-pub(super) fn fault(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.optional("delay", delay);
-        fields.optional("abort", abort);
-        if !fields.has("delay") && !fields.has("abort") {
-            fields.missing("", "injects nothing", "add `delay` or `abort`");
-        }
-    });
+pub(super) fn fault(fields: &mut Fields<'_, '_>) {
+    fields.optional("delay", object(delay));
+    fields.optional("abort", object(abort));
+    if !fields.has("delay") && !fields.has("abort") {
+        fields.missing("", "injects nothing", "add `delay` or `abort`");
+    }
 }
 
-fn delay(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.at_most_one(&["fixedDelay", "exponentialDelay"]);
-        fields.optional("fixedDelay", duration);
-        fields.optional("exponentialDelay", |value| never(value, "exponential delays"));
-        fields.optional("percentage", fault_percent);
-        fields.deprecated("percent", "`percentage`");
-        fields.optional("percent", integer(0, 100));
-    });
+fn delay(fields: &mut Fields<'_, '_>) {
+    fields.at_most_one(&["fixedDelay", "exponentialDelay"]);
+    fields.optional("fixedDelay", duration);
+    fields.optional("exponentialDelay", |value| never(value, "exponential delays"));
+    fields.optional("percentage", fault_percent);
+    fields.deprecated("percent", "`percentage`");
+    fields.optional("percent", integer(0, 100));
 }
 
-fn abort(value: Value<'_, '_>) {
-    value.object(|fields| {
-        let kinds = ["httpStatus", "grpcStatus", "http2Error"];
-        fields.at_most_one(&kinds);
-        if !kinds.iter().any(|kind| fields.has(kind)) {
-            fields.suspicious("", "does not say with what to abort", "add `httpStatus` or `grpcStatus`");
-        }
-        fields.optional("httpStatus", integer(200, 599));
-        fields.optional("grpcStatus", grpc_status);
-        fields.optional("http2Error", |value| never(value, "HTTP/2 errors"));
-        fields.optional("percentage", fault_percent);
-    });
+fn abort(fields: &mut Fields<'_, '_>) {
+    let kinds = ["httpStatus", "grpcStatus", "http2Error"];
+    fields.at_most_one(&kinds);
+    if !kinds.iter().any(|kind| fields.has(kind)) {
+        fields.suspicious("", "does not say with what to abort", "add `httpStatus` or `grpcStatus`");
+    }
+    fields.optional("httpStatus", integer(200, 599));
+    fields.optional("grpcStatus", grpc_status);
+    fields.optional("http2Error", |value| never(value, "HTTP/2 errors"));
+    fields.optional("percentage", fault_percent);
 }
 
 /// What Istio's documents can say and Istio never did.
@@ -128,44 +121,40 @@ fn grpc_status(value: Value<'_, '_>) {
 }
 
 /// `{value: 12.5}`, of a hundred.
-pub(super) fn percent(value: Value<'_, '_>) -> f64 {
-    value.object(|fields| fields.optional("value", number(0.0, 100.0)).unwrap_or_default())
+pub(super) fn percent(fields: &mut Fields<'_, '_>) -> f64 {
+    fields.optional("value", number(0.0, 100.0)).unwrap_or_default()
 }
 
 /// How often a fault strikes: what is above zero is at least a millionth, as Envoy counts.
 fn fault_percent(mut value: Value<'_, '_>) {
-    let share = percent(value.reborrow());
+    let share = value.reborrow().object(percent);
     if share > 0.0 && share < 0.0001 {
         value.invalid(format!("{share} is below the smallest share"), "write 0, or at least 0.0001");
     }
 }
 
-pub(super) fn mirror(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.required("destination", action::destination);
-        fields.optional("percentage", percent);
-    });
+pub(super) fn mirror(fields: &mut Fields<'_, '_>) {
+    fields.required("destination", object(action::destination));
+    fields.optional("percentage", object(percent));
 }
 
-pub(super) fn cors(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.list("allowOrigins", |mut value| {
-            if string_match(value.reborrow()).is_empty() && value.node.is_some() {
-                value.invalid("matches no origin", "write `exact`, `prefix` or `regex`");
-            }
-        });
-        fields.deprecated("allowOrigin", "`allowOrigins`");
-        fields.list("allowOrigin", text);
-        fields.list("allowMethods", method);
-        fields.list("allowHeaders", header_name);
-        fields.list("exposeHeaders", header_name);
-        fields.optional("maxAge", max_age);
-        fields.optional("allowCredentials", boolean);
-        fields.optional(
-            "unmatchedPreflights",
-            choice(&[("UNSPECIFIED", 0, ()), ("FORWARD", 1, ()), ("IGNORE", 2, ())]),
-        );
+pub(super) fn cors(fields: &mut Fields<'_, '_>) {
+    fields.list("allowOrigins", |mut value| {
+        if value.reborrow().object(string_match).is_empty() && value.node.is_some() {
+            value.invalid("matches no origin", "write `exact`, `prefix` or `regex`");
+        }
     });
+    fields.deprecated("allowOrigin", "`allowOrigins`");
+    fields.list("allowOrigin", text);
+    fields.list("allowMethods", method);
+    fields.list("allowHeaders", header_name);
+    fields.list("exposeHeaders", header_name);
+    fields.optional("maxAge", max_age);
+    fields.optional("allowCredentials", boolean);
+    fields.optional(
+        "unmatchedPreflights",
+        choice(&[("UNSPECIFIED", 0, ()), ("FORWARD", 1, ()), ("IGNORE", 2, ())]),
+    );
 }
 
 /// A method in capitals, or `*`.

@@ -7,7 +7,7 @@ use super::super::finding::Code;
 use super::super::name;
 use super::super::scalar::{port, some, text};
 use super::super::spelling::shorten;
-use super::super::value::Value;
+use super::super::value::{Value, object};
 use super::action;
 
 pub(super) fn tls_route(value: Value<'_, '_>, hosts: &[&str]) {
@@ -20,11 +20,9 @@ pub(super) fn tls_route(value: Value<'_, '_>, hosts: &[&str]) {
     });
 }
 
-pub(super) fn tcp_route(value: Value<'_, '_>) {
-    value.object(|fields| {
-        fields.list("match", tcp_match);
-        fields.required("route", destinations);
-    });
+pub(super) fn tcp_route(fields: &mut Fields<'_, '_>) {
+    fields.list("match", object(tcp_match));
+    fields.required("route", destinations);
 }
 
 fn tls_match(value: Value<'_, '_>, hosts: &[&str]) {
@@ -37,11 +35,9 @@ fn tls_match(value: Value<'_, '_>, hosts: &[&str]) {
     });
 }
 
-fn tcp_match(value: Value<'_, '_>) {
-    value.object(|fields| {
-        source(fields);
-        fields.optional("sourceSubnet", |value| name::checked(value, name::subnet));
-    });
+fn tcp_match(fields: &mut Fields<'_, '_>) {
+    source(fields);
+    fields.optional("sourceSubnet", |value| name::checked(value, name::subnet));
 }
 
 /// What both protocols can match.
@@ -70,7 +66,7 @@ fn sni_host(mut value: Value<'_, '_>, hosts: &[&str]) {
 fn destinations(value: Value<'_, '_>) {
     let destination = |value: Value<'_, '_>| {
         value.object(|fields| {
-            fields.required("destination", action::destination);
+            fields.required("destination", object(action::destination));
             fields.or_default("weight", action::weight)
         })
     };
