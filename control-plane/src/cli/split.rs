@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::connection::Connection;
 use super::made::{self, Made};
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, status};
 use crate::simple::{Share, Split};
 
 /// Divide a service's traffic among its versions: writes the documents, prints them, applies them
@@ -33,5 +33,13 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let split = Split::new(&arguments.namespace, &arguments.service, arguments.shares)
         .map_err(|problem| Failure::Usage(problem.to_string()))?;
     let made = Made { by: "mesh split", documents: split.documents().to_vec(), yaml: split.to_yaml() };
-    made::apply(made, arguments.dry_run, arguments.output, &arguments.connection)
+    let exit = made::apply(made, arguments.dry_run, arguments.output, &arguments.connection)?;
+    let status = status::read(&arguments.connection)?;
+    for version in split.versions().filter(|version| !status::serves(&status, &split.host(), version)) {
+        eprintln!(
+            "warning: no instance of {} has joined with `version={version}`: its share is answered with 503 until one has",
+            split.host()
+        );
+    }
+    Ok(exit)
 }

@@ -22,15 +22,28 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let text = arguments.connection.run(async |mut client| client.status().await)?;
-    let status: Value = serde_json::from_str(&text)
-        .map_err(|problem| Failure::Refused(format!("the control plane's answer is no JSON: {problem}")))?;
+    let status = read(&arguments.connection)?;
     match arguments.output {
         Format::Json => println!("{status:#}"),
         Format::Table => print!("{}", to_text(&status, now())),
         Format::Yaml => return Err(Failure::Usage("status prints table or json".into())),
     }
     Ok(if refusals(&status).next().is_some() { Exit::Findings } else { Exit::Fine })
+}
+
+/// Asks the control plane.
+pub(super) fn read(connection: &Connection) -> Result<Value, Failure> {
+    let text = connection.run(async |mut client| client.status().await)?;
+    serde_json::from_str(&text)
+        .map_err(|problem| Failure::Refused(format!("the control plane's answer is no JSON: {problem}")))
+}
+
+/// Whether an instance of this version has registered a port of `host`.
+pub(super) fn serves(status: &Value, host: &str, version: &str) -> bool {
+    rows(&status["instances"]).any(|instance| {
+        instance["labels"]["version"] == version
+            && rows(&instance["bindings"]).any(|binding| binding["host"] == host)
+    })
 }
 
 fn now() -> u64 {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::str::FromStr;
 
 use super::MADE_BY;
+use crate::document::qualified;
 
 /// One version's share of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,16 @@ impl Split {
     pub fn documents(&self) -> [String; 2] {
         ["DestinationRule", "VirtualService"]
             .map(|kind| format!("{kind}/{}/{}", self.namespace, self.service))
+    }
+
+    /// The service's full name.
+    pub fn host(&self) -> String {
+        qualified(&self.service, &self.namespace)
+    }
+
+    /// The versions that get anything.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        self.shares.iter().filter(|share| share.weight > 0).map(|share| share.version.as_str())
     }
 
     /// Both documents as YAML.

@@ -7,6 +7,7 @@ mod documents;
 mod grpcio;
 mod impostor;
 mod joining;
+mod simple_mode;
 mod store_kill;
 mod strangers;
 mod weight_shifts;

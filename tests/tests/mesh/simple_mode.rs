@@ -1,0 +1,87 @@
+//! With no document at all there is a mesh; two commands then write the documents that most people want.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use mesh_client::MeshClient;
+use mesh_core::Mesh;
+use mesh_tests::ControlPlane;
+use tower::ServiceExt;
+
+const CALLS: usize = 400;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_commands_and_no_document_divide_traffic_and_let_callers_in() {
+    let control_plane = ControlPlane::start();
+    let v1 = control_plane.serve("reviews:9080", "v1", "v1").await;
+    let productpage = control_plane.join(&["--service-account", "productpage"]).await;
+    let stranger = control_plane.join(&["--service-account", "stranger"]).await;
+    answers(&productpage).await;
+
+    let early = control_plane.mesh(&["split", "reviews", "v1=100", "v2=1"]);
+    assert!(
+        early.stderr.contains("no instance of reviews.default.svc.cluster.local has joined"),
+        "{}",
+        early.stderr
+    );
+    let v2 = control_plane.serve("reviews:9080", "v2", "v2").await;
+    let said = control_plane.mesh(&["split", "reviews", "v1=70", "v2=30"]);
+    assert_eq!(said.stderr, "", "both versions have instances");
+    assert!(said.clone().success().contains("weight: 30"), "the documents are printed:\n{}", said.stdout);
+    settled().await;
+    let (before_v1, before_v2) = (v1.echo.requests(), v2.echo.requests());
+    for _ in 0..CALLS {
+        assert_eq!(call(&productpage, Method::GET, "/reviews/0").await.0, StatusCode::OK);
+    }
+    let (by_v1, by_v2) = (v1.echo.requests() - before_v1, v2.echo.requests() - before_v2);
+    assert_eq!(by_v1 + by_v2, CALLS as u64);
+    let sigma = (CALLS as f64 * 0.3 * 0.7).sqrt();
+    assert!((by_v2 as f64 - CALLS as f64 * 0.3).abs() < 4.0 * sigma, "{by_v2} of {CALLS}");
+
+    let allow = ["allow", "productpage", "reviews", "GET", "/reviews/*"];
+    assert!(control_plane.mesh(&allow).success().contains("created"));
+    assert!(control_plane.mesh(&allow).success().contains("unchanged"), "said twice it is still one rule");
+    settled().await;
+    let check = async |caller: &Mesh, method: Method, path: &str, expected: StatusCode| {
+        let (status, body) = call(caller, method.clone(), path).await;
+        assert_eq!(status, expected, "{method} {path}: {body}");
+    };
+    check(&productpage, Method::GET, "/reviews/0", StatusCode::OK).await;
+    check(&productpage, Method::POST, "/reviews/0", StatusCode::FORBIDDEN).await;
+    check(&productpage, Method::GET, "/admin", StatusCode::FORBIDDEN).await;
+    check(&stranger, Method::GET, "/reviews/0", StatusCode::FORBIDDEN).await;
+
+    control_plane.mesh(&["allow", "stranger", "reviews", "*", "*"]).success();
+    settled().await;
+    check(&stranger, Method::POST, "/admin", StatusCode::OK).await;
+    check(&productpage, Method::GET, "/admin", StatusCode::FORBIDDEN).await;
+}
+
+/// Calls begun a second after a command returned follow it.
+async fn settled() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// Waits until the service is known and connected.
+async fn answers(caller: &Mesh) {
+    let start = Instant::now();
+    loop {
+        let (status, body) = call(caller, Method::GET, "/").await;
+        if status == StatusCode::OK {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{status}: {body}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn call(caller: &Mesh, method: Method, path: &str) -> (StatusCode, String) {
+    let request = Request::builder().method(method).uri(format!("http://reviews:9080{path}"));
+    let request = request.body(Empty::<Bytes>::new()).expect("a request");
+    let Ok(response) = MeshClient::new(caller).oneshot(request).await;
+    let status = response.status();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
