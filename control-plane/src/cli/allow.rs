@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::connection::Connection;
+use super::change::ChangeArguments;
 use super::made::{self, Made};
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure};
 use crate::simple::Allow;
 
 /// Let one workload call another: writes the AuthorizationPolicy, prints it, applies it
@@ -22,20 +22,15 @@ pub(super) struct Arguments {
     method: String,
     /// A path, with `*` at its end for a prefix, or `*`
     path: String,
-    /// Print the document and what it would change, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
     #[command(flatten)]
-    connection: Connection,
+    change: ChangeArguments,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let Arguments { from, to, method, path, .. } = &arguments;
-    let trust_domain = arguments.connection.credential()?.trust_domain;
+    let trust_domain = arguments.change.connection.credential()?.trust_domain;
     let allow = Allow::new(&trust_domain, from, to, method, path)
         .map_err(|problem| Failure::Usage(problem.to_string()))?;
     let made = Made { by: "mesh allow", documents: vec![allow.document()], yaml: allow.to_yaml() };
-    made::apply(made, arguments.dry_run, arguments.output, &arguments.connection)
+    made::apply(made, &arguments.change)
 }

@@ -2,10 +2,9 @@
 
 use clap::Args;
 
-use super::change::{self, Wanted};
-use super::connection::Connection;
+use super::change::ChangeArguments;
 use super::files::Files;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure};
 use crate::admin::proto::ApplyRequest;
 
 /// Apply documents, all or none; the running mesh keeps its last good configuration where they are rejected
@@ -15,18 +14,12 @@ use crate::admin::proto::ApplyRequest;
 pub(super) struct Arguments {
     #[command(flatten)]
     files: Files,
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
     #[command(flatten)]
-    connection: Connection,
+    change: ChangeArguments,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let wanted = if arguments.dry_run { Wanted::Preview } else { Wanted::Change };
-    let request = ApplyRequest { sources: arguments.files.read()?, dry_run: arguments.dry_run };
-    let response = arguments.connection.run(async move |mut client| client.apply(request).await)?;
-    change::print(&response, wanted, arguments.output)
+    let Arguments { files, change } = arguments;
+    let request = ApplyRequest { sources: files.read()?, dry_run: change.dry_run };
+    change.run(async move |mut client| client.apply(request).await)
 }

@@ -2,11 +2,42 @@
 
 use std::fmt::Write;
 
+use clap::Args;
 use serde_json::json;
 
+use super::connection::Connection;
 use super::{Exit, Failure, Format};
 use crate::admin::proto::change::Action;
 use crate::admin::proto::{Change, ChangeResponse, DocumentName};
+use crate::admin::{Client, ClientError};
+
+/// What every command takes that changes documents.
+#[derive(Debug, Args)]
+pub(super) struct ChangeArguments {
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(super) output: Format,
+    #[command(flatten)]
+    pub(super) connection: Connection,
+}
+
+impl ChangeArguments {
+    /// Asks for the change, and prints what came of it.
+    pub(super) fn run(
+        &self,
+        conversation: impl AsyncFnOnce(Client) -> Result<ChangeResponse, ClientError>,
+    ) -> Result<Exit, Failure> {
+        let response = self.connection.run(conversation)?;
+        print(&response, self.wanted(), self.output)
+    }
+
+    /// Whether the change is meant to be made.
+    pub(super) fn wanted(&self) -> Wanted {
+        if self.dry_run { Wanted::Preview } else { Wanted::Change }
+    }
+}
 
 /// Prints a change; its exit status is 1 where documents were rejected, 3 where there are findings.
 pub(super) fn print(response: &ChangeResponse, wanted: Wanted, format: Format) -> Result<Exit, Failure> {

@@ -2,10 +2,9 @@
 
 use clap::Args;
 
-use super::change::{self, Wanted};
-use super::connection::Connection;
+use super::change::ChangeArguments;
 use super::document_name::Selected;
-use super::{Exit, Failure, Format, files};
+use super::{Exit, Failure, files};
 use crate::admin::proto::{DeleteRequest, DocumentName};
 
 /// Delete documents, all or none; refused where what is left would not hold together
@@ -20,22 +19,15 @@ pub(super) struct Arguments {
     /// Delete the documents that a file, a directory (each file in it) or - for standard input names; may be repeated
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     paths: Vec<String>,
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
     #[command(flatten)]
-    connection: Connection,
+    change: ChangeArguments,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let named: Option<Vec<DocumentName>> = arguments.documents.iter().map(Selected::one).collect();
+    let Arguments { documents, paths, change } = arguments;
+    let named: Option<Vec<DocumentName>> = documents.iter().map(Selected::one).collect();
     let documents = named
         .ok_or_else(|| Failure::Usage("name each document whole: KIND/NAME or KIND/NAMESPACE/NAME".into()))?;
-    let wanted = if arguments.dry_run { Wanted::Preview } else { Wanted::Change };
-    let sources = files::read(&arguments.paths)?;
-    let request = DeleteRequest { documents, dry_run: arguments.dry_run, sources };
-    let response = arguments.connection.run(async move |mut client| client.delete(request).await)?;
-    change::print(&response, wanted, arguments.output)
+    let request = DeleteRequest { documents, dry_run: change.dry_run, sources: files::read(&paths)? };
+    change.run(async move |mut client| client.delete(request).await)
 }

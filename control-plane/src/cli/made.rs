@@ -1,12 +1,10 @@
 //! Applying what `mesh split` and `mesh allow` wrote: printed first, and never over somebody else's document.
 
-use super::change::{self, Wanted};
-use super::connection::Connection;
+use super::change::{self, ChangeArguments};
 use super::document_name::Selected;
 use super::{Exit, Failure, Format};
-use crate::admin::Client;
-use crate::admin::ClientError;
 use crate::admin::proto::{ApplyRequest, ChangeResponse, Source};
+use crate::admin::{Client, ClientError};
 use crate::simple::is_made_here;
 
 /// Documents that a command wrote.
@@ -25,17 +23,13 @@ enum Outcome {
 }
 
 /// Prints the documents and applies them.
-pub(super) fn apply(
-    made: Made,
-    dry_run: bool,
-    format: Format,
-    connection: &Connection,
-) -> Result<Exit, Failure> {
+pub(super) fn apply(made: Made, arguments: &ChangeArguments) -> Result<Exit, Failure> {
+    let (dry_run, format) = (arguments.dry_run, arguments.output);
     if format != Format::Json {
         print!("{}", made.yaml);
     }
     let by = made.by;
-    let outcome = connection.run(async move |client| converse(client, made, dry_run).await)?;
+    let outcome = arguments.connection.run(async move |client| converse(client, made, dry_run).await)?;
     match outcome {
         Outcome::Foreign(document) => Err(Failure::Refused(format!(
             "{document} is stored and was not written by `{by}`; change it by `mesh apply`, or delete it first"
@@ -43,8 +37,7 @@ pub(super) fn apply(
         // As YAML the documents have just been printed.
         Outcome::Answered(response) => {
             let format = if format == Format::Yaml { Format::Table } else { format };
-            let wanted = if dry_run { Wanted::Preview } else { Wanted::Change };
-            change::print(&response, wanted, format)
+            change::print(&response, arguments.wanted(), format)
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::connection::Connection;
+use super::change::ChangeArguments;
 use super::made::{self, Made};
-use super::{Exit, Failure, Format, status};
+use super::{Exit, Failure, status};
 use crate::simple::{Share, Split};
 
 /// Divide a service's traffic among its versions: writes the documents, prints them, applies them
@@ -20,21 +20,16 @@ pub(super) struct Arguments {
     /// The service's namespace
     #[arg(short, long, default_value = "default")]
     namespace: String,
-    /// Print the documents and what they would change, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
     #[command(flatten)]
-    connection: Connection,
+    change: ChangeArguments,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let split = Split::new(&arguments.namespace, &arguments.service, arguments.shares)
         .map_err(|problem| Failure::Usage(problem.to_string()))?;
     let made = Made { by: "mesh split", documents: split.documents().to_vec(), yaml: split.to_yaml() };
-    let exit = made::apply(made, arguments.dry_run, arguments.output, &arguments.connection)?;
-    let status = status::read(&arguments.connection)?;
+    let exit = made::apply(made, &arguments.change)?;
+    let status = status::read(&arguments.change.connection)?;
     for version in split.versions().filter(|version| !status::serves(&status, &split.host(), version)) {
         eprintln!(
             "warning: no instance of {} has joined with `version={version}`: its share is answered with 503 until one has",
