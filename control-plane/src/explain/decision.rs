@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 pub use super::inbound_decision::{Inbound, InboundRequest, TransportResult, Verdict};
 
 /// What becomes of a request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// What happens.
     pub outcome: Outcome,
@@ -54,10 +54,11 @@ pub struct Decision {
 }
 
 /// What happens to a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is sent on.
+    #[default]
     Forward,
     /// The caller is sent elsewhere.
     Redirect,
@@ -106,7 +107,7 @@ pub struct DocumentAt {
 }
 
 /// One weighted choice.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Destination {
     /// The service.
     pub host: String,
@@ -256,29 +257,6 @@ pub struct Mirror {
 impl Decision {
     /// A decision of which nothing is known but what happens.
     pub(super) fn new(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            status: None,
-            grpc_status: None,
-            reason: None,
-            response_flags: "-".to_owned(),
-            host: None,
-            route: None,
-            destinations: Vec::new(),
-            chosen: None,
-            endpoint: None,
-            sticky: None,
-            upstream_request: None,
-            response_headers: HeaderChanges::default(),
-            redirect: None,
-            direct_response: None,
-            timeout: None,
-            retries: None,
-            fault: Faults::default(),
-            mirrors: Vec::new(),
-            inbound: None,
-            warnings: Vec::new(),
-            trace: Vec::new(),
-        }
+        Self { outcome, response_flags: "-".to_owned(), ..Self::default() }
     }
 }

@@ -259,12 +259,7 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
         port: name.map_or(0, |name| name.port),
         weight: one.weight,
         odds: if total == 0 { 1.0 } else { f64::from(one.weight) / total as f64 },
-        destination_rule: Vec::new(),
-        endpoints: Vec::new(),
-        load_balancer: None,
-        hash: None,
-        upstream_tls: None,
-        server_identities: Vec::new(),
+        ..Destination::default()
     };
     let Some(Cluster { spec, endpoints, .. }) = cluster else { return named };
     let all_plaintext = !endpoints.is_empty() && endpoints.iter().all(|endpoint| !endpoint.spec.mesh_mtls);
