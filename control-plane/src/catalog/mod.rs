@@ -97,11 +97,6 @@ impl Catalog {
         self.revision
     }
 
-    /// Whether the documents are those of another catalog.
-    pub fn same_documents(&self, other: &Self) -> bool {
-        self.stored == other.stored
-    }
-
     fn unchanged(&self, entry: &Entry) -> Option<Document> {
         let (key, revisions) = self.stored.get(&entry.key)?;
         let same = (revisions.created, revisions.changed) == (entry.create_revision, entry.mod_revision);

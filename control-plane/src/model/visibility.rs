@@ -42,15 +42,6 @@ impl Visibility {
             Self::Namespaces(names) => names.iter().any(|name| name == caller),
         }
     }
-
-    /// Whether anybody outside `owner` can see it.
-    pub fn leaves(&self, owner: &str) -> bool {
-        match self {
-            Self::Public => true,
-            Self::Private | Self::None => false,
-            Self::Namespaces(names) => names.iter().any(|name| name != owner),
-        }
-    }
 }
 
 #[cfg(test)]

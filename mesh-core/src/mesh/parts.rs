@@ -37,11 +37,6 @@ impl Publisher {
     pub fn publish(&self, snapshot: Snapshot) {
         self.0.publish(snapshot);
     }
-
-    /// The hosts that have been asked for and not been forgotten.
-    pub fn wanted_hosts(&self) -> Vec<Arc<str>> {
-        self.0.demand.hosts()
-    }
 }
 
 impl Mesh {
