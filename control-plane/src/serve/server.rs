@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use mesh_core::identity::{ClientCertificate, IdentitySource, server_config};
 use tokio::net::TcpListener;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -235,7 +235,8 @@ fn authenticate(counters: Arc<Counters>) -> Authenticate {
 }
 
 async fn keep_house(own: OwnCredentials, source: Arc<IdentitySource>, ledger: Ledger) {
-    let mut ticks = interval(HOUSEKEEPING);
+    // The start has just seen to the certificates.
+    let mut ticks = interval_at(Instant::now() + HOUSEKEEPING, HOUSEKEEPING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

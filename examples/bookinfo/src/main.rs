@@ -54,6 +54,8 @@ enum Command {
 
 /// How a service is served.
 #[derive(Debug, Args)]
+#[command(before_help = "Example:
+  MESH_JOIN=mesh1.… bookinfo reviews --version v2 --listen 127.0.0.1:9080")]
 struct Serving {
     /// Its version
     #[arg(long, default_value = "v1", env = "BOOKINFO_VERSION")]

@@ -40,6 +40,8 @@ impl Fleet {
         let mut serve = Command::new(beside("mesh")?);
         serve.arg("serve").arg("--data").arg(data(folder.path()));
         serve.args(["--listen", "127.0.0.1:0", "--plain", "127.0.0.1:0"]);
+        // Or it would leave the credential of a mesh that ends with the demo in the user's own place.
+        serve.env("MESH_ADMIN", credential(folder.path()));
         let (control_plane, line) = start("mesh serve", serve, "mesh: serving").await?;
         println!("{line}");
         let mut fleet =
@@ -103,10 +105,9 @@ impl Fleet {
     }
 
     fn mesh(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let credential = data(self.folder.path()).join("admin.json");
         let output = std::process::Command::new(beside("mesh")?)
             .args(arguments)
-            .env("MESH_ADMIN", credential)
+            .env("MESH_ADMIN", credential(self.folder.path()))
             .output()
             .context("mesh could not be started")?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -118,6 +119,11 @@ impl Fleet {
 
 fn data(folder: &Path) -> PathBuf {
     folder.join("data")
+}
+
+/// The administrator's credential.
+fn credential(folder: &Path) -> PathBuf {
+    data(folder).join("admin.json")
 }
 
 /// A binary that was built together with this one.

@@ -27,6 +27,9 @@ const STAGES: [(u32, u32); 4] = [(100, 0), (90, 10), (50, 50), (0, 100)];
 
 /// Settings of the demo.
 #[derive(Debug, Args)]
+#[command(before_help = "Example:
+  bookinfo demo
+  bookinfo demo --stage 60 --keep    # time to look at the page")]
 pub(crate) struct Options {
     /// How long each stage of the split lasts
     #[arg(long, default_value_t = 8, value_name = "SECONDS")]
