@@ -4,9 +4,13 @@
 
 use std::time::Duration;
 
+use http::header::{self, HeaderName};
+use mesh_core::context::PROPAGATED_BY_DEFAULT;
+
 use super::fields::Fields;
 use super::name;
 use super::scalar::{boolean, choice, duration, integer};
+use super::spelling::shorten;
 use super::value::{Value, object};
 use super::yaml::Span;
 
@@ -31,6 +35,8 @@ pub struct MeshSettings {
     pub connect_timeout: Duration,
     /// Who sees documents that do not say so.
     pub default_export_to: DefaultExportTo,
+    /// The headers, in small letters, that go on from a request to those made on its behalf; none switches it off.
+    pub propagated_headers: Vec<String>,
 }
 
 /// Who sees documents that do not say so, by kind.
@@ -80,6 +86,7 @@ impl Default for MeshSettings {
             path_normalization: PathNormalization::default(),
             connect_timeout: Duration::from_secs(10),
             default_export_to: DefaultExportTo::default(),
+            propagated_headers: PROPAGATED_BY_DEFAULT.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -103,6 +110,9 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> MeshSettings {
         path_normalization: fields.or_default("pathNormalization", object(path_normalization)),
         connect_timeout: fields.optional("connectTimeout", duration).unwrap_or(defaults.connect_timeout),
         default_export_to: default_export_to(fields),
+        propagated_headers: fields
+            .optional("propagatedHeaders", propagated_headers)
+            .unwrap_or(defaults.propagated_headers),
     };
     not_yet(fields);
     settings
@@ -147,6 +157,28 @@ fn default_export_to(fields: &mut Fields<'_, '_>) -> DefaultExportTo {
     }
 }
 
+fn propagated_headers(mut value: Value<'_, '_>) -> Vec<String> {
+    let names = value.reborrow().items(|value| {
+        name::checked(value, |name| {
+            let parsed =
+                HeaderName::try_from(name).map_err(|_| format!("`{}` is not a name", shorten(name)))?;
+            if OF_ONE_MESSAGE.contains(&parsed) {
+                return Err(format!("`{parsed}` concerns one message alone and cannot go on with another"));
+            }
+            Ok(())
+        })
+        .value
+        .to_ascii_lowercase()
+    });
+    if names.len() > PROPAGATED_HEADERS_MAX {
+        value.invalid(
+            format!("names more than {PROPAGATED_HEADERS_MAX} headers"),
+            "name those that decisions further on need, or put them into `baggage`",
+        );
+    }
+    names
+}
+
 fn trust_domain(value: Value<'_, '_>) -> String {
     name::checked(value, |domain| {
         let good = |byte: u8| {
@@ -178,3 +210,20 @@ fn path_normalization(fields: &mut Fields<'_, '_>) -> PathNormalization {
     ];
     fields.or_default("normalization", choice(&levels))
 }
+
+/// As many headers go on as may be named; each costs a look-up per request.
+const PROPAGATED_HEADERS_MAX: usize = 16;
+/// What frames a message or a hop: sent on with another message, it would be a lie.
+const OF_ONE_MESSAGE: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("grpc-timeout"),
+];

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use mesh_core::route::StickyKey;
+
 use super::fields::Fields;
 use super::name;
 use super::scalar::text_map;
@@ -21,6 +23,8 @@ pub struct Metadata {
     pub labels: BTreeMap<String, String>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// By what its splits are sticky, if an annotation says so.
+    pub sticky: Option<StickyKey>,
     /// When a cluster created it, if one did.
     pub created: Option<jiff::Timestamp>,
 }
@@ -34,6 +38,8 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Metadata {
         namespace: fields.optional("namespace", name::label).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
         labels: fields.or_default("labels", name::labels),
         annotations: fields.or_default("annotations", text_map),
+        // An annotation's meaning depends on the kind, which only the whole document knows.
+        sticky: None,
         created: fields.optional("creationTimestamp", timestamp).flatten(),
     };
     of_clusters(fields);

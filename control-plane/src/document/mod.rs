@@ -9,6 +9,7 @@
 //! A kind's decoder is its schema: each field is named once, as honoured, unsupported or without effect
 //! (`fields::Fields`). A document that has an error is never seen by the rest of the control plane.
 
+mod annotation;
 mod authorization_policy;
 mod destination_rule;
 mod fields;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::annotation;
 use super::finding::{Code, Finding, Verdict};
 use super::kind::{self, Fate, Kind, Known};
 use super::metadata::{self, DEFAULT_NAMESPACE, Metadata};
@@ -219,7 +220,7 @@ fn decode(root: &Node, kind: Kind, proto_names: bool) -> (Metadata, Spec, Vec<Fi
     let mut reader = Reader::new(proto_names);
     let value = Value { reader: &mut reader, node: Some(root), span: root.span };
     let mut spec = Spec::Inert;
-    let metadata = value.object(|fields| {
+    let mut metadata = value.object(|fields| {
         fields.required("apiVersion", scalar::text);
         fields.required("kind", scalar::text);
         let metadata = fields.required("metadata", object(metadata::decode));
@@ -247,33 +248,8 @@ fn decode(root: &Node, kind: Kind, proto_names: bool) -> (Metadata, Spec, Vec<Fi
     if kind == Kind::EndpointSlice {
         spec = Spec::decode(kind, Value { reader: &mut reader, node: Some(root), span: root.span });
     }
-    annotations(&mut reader, root.span, kind, &metadata);
+    metadata.sticky = annotation::read(&mut reader, root, kind);
     (metadata, spec, reader.findings)
-}
-
-/// Annotations that change what a document means.
-fn annotations(reader: &mut Reader, span: Span, kind: Kind, metadata: &Metadata) {
-    let Some(value) = metadata.annotations.get("istio.io/dry-run") else { return };
-    if kind != Kind::AuthorizationPolicy || value == "false" {
-        return;
-    }
-    reader.within("metadata.annotations", |reader| {
-        if value == "true" {
-            reader.note(
-                Code::UnsupportedField,
-                span,
-                "`istio.io/dry-run` is not honoured by this mesh yet",
-                "remove the annotation to enforce the policy",
-            );
-        } else {
-            reader.note(
-                Code::InvalidValue,
-                span,
-                "`istio.io/dry-run` is neither true nor false",
-                "write \"true\" or \"false\"",
-            );
-        }
-    });
 }
 
 /// Whether what was read concerns gateways only.

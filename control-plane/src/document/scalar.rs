@@ -232,7 +232,7 @@ fn plain<'n>(value: &Value<'_, 'n>) -> Option<&'n str> {
 }
 
 /// Whether YAML as Kubernetes reads it makes a boolean, a number or nothing of this unquoted text.
-fn is_typed(text: &str) -> bool {
+pub(super) fn is_typed(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     matches!(lower.as_str(), "" | "~" | "null" | "true" | "false" | "yes" | "no" | "on" | "off")
         || is_number(text)

@@ -61,6 +61,7 @@ fn declared<T: SpecOf + Clone>(documents: &DocumentSet) -> Vec<Declared<T>> {
         id: document.key.to_string().into(),
         namespace: document.key.namespace.as_str().into(),
         file: document.file.clone(),
+        sticky: document.metadata.sticky.clone(),
         spec: Arc::new(spec.clone()),
     })
     .collect()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mesh_core::resource::Provenance;
+use mesh_core::route::StickyKey;
 
 use crate::document::Span;
 
@@ -15,6 +16,8 @@ pub struct Declared<T> {
     pub namespace: Arc<str>,
     /// The file it came from.
     pub file: Arc<str>,
+    /// By what its splits are sticky, if an annotation says so.
+    pub sticky: Option<StickyKey>,
     /// What it says.
     pub spec: Arc<T>,
 }

@@ -38,7 +38,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, resource_name: &str) -> 
         address: Some(endpoints::socket(address)),
         filter_chains,
         traffic_direction: TrafficDirection::Inbound.into(),
-        metadata: Some(metadata::ours(facts(view, &mode, &policies))),
+        metadata: Some(metadata::ours(facts(world, view, &mode, &policies))),
         ..Listener::default()
     };
     Some(encode::pack(&listener, &LISTENER))
@@ -90,6 +90,7 @@ fn manager(world: &World, policies: &[&Declared<AuthorizationPolicy>]) -> Any {
 }
 
 fn facts(
+    world: &World,
     view: &View<'_>,
     mode: &EffectiveMode,
     policies: &[&Declared<AuthorizationPolicy>],
@@ -105,9 +106,11 @@ fn facts(
         let whole = (policy.id.to_string(), Entry::text(&policy.at(policy.spec.span)));
         rules.chain(policy.spec.rules.is_empty().then_some(whole))
     });
+    let propagated = world.settings().propagated_headers.iter();
     let mut facts = vec![
         ("mtls_mode".to_owned(), Entry::text(spelled)),
         ("policies".to_owned(), Entry::object(places.collect::<Vec<_>>())),
+        ("propagated_headers".to_owned(), Entry::list(propagated.map(|name| Entry::text(name)))),
     ];
     if mode.provenance.document.is_some() {
         facts.push(("mtls".to_owned(), Entry::object(metadata::provenance(&mode.provenance))));

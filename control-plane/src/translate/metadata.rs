@@ -8,6 +8,8 @@ use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
 use mesh_core::resource::Provenance;
 use mesh_core::resource::provenance::{METADATA_KEY, METADATA_VERSION};
 
+use crate::model::Declared;
+
 /// A value in metadata.
 #[derive(Debug, Clone)]
 pub(super) struct Entry(Value);
@@ -41,6 +43,17 @@ pub(super) fn ours(fields: impl IntoIterator<Item = (String, Entry)>) -> Metadat
     let version = ("version".to_owned(), Entry::number(METADATA_VERSION));
     let ours = structure(fields.into_iter().chain([version]));
     Metadata { filter_metadata: HashMap::from([(METADATA_KEY.to_owned(), ours)]), ..Metadata::default() }
+}
+
+/// What is ours on a route: where it came from and, if it divides traffic in a sticky way, by what. The salt is the document's name: what
+/// happens to its rules moves nobody, and of two documents nobody can be told to go the same way twice.
+pub(super) fn route<T>(provenance: &Provenance, document: &Declared<T>, destinations: usize) -> Metadata {
+    let sticky = document.sticky.as_ref().filter(|_| destinations > 1).map(|key| {
+        let fields = [("on", &*key.to_string()), ("salt", &document.id)];
+        let fields = fields.map(|(name, value)| (name.to_owned(), Entry::text(value)));
+        ("sticky".to_owned(), Entry::object(fields))
+    });
+    ours(self::provenance(provenance).into_iter().chain(sticky))
 }
 
 /// The keys of a provenance, without those that are unknown.

@@ -105,10 +105,11 @@ fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16)
             ..routing.document.provenance(rule.span)
         };
         let action = action(world, view, routing, rule, port);
+        let destinations = if let HttpAction::Route(all) = &rule.action { all.len() } else { 0 };
         let route = |matching: RouteMatch| Route {
             name: rule.name.clone().unwrap_or_default(),
             r#match: Some(matching),
-            metadata: Some(metadata::ours(metadata::provenance(&provenance))),
+            metadata: Some(metadata::route(&provenance, &routing.document, destinations)),
             request_headers_to_add: header::to_add(&rule.headers.request),
             request_headers_to_remove: header::to_remove(&rule.headers.request),
             response_headers_to_add: header::to_add(&rule.headers.response),
@@ -292,7 +293,7 @@ fn gateway(world: &World, view: &View<'_>, alternative: &Alternative<'_>) -> Rou
     Route {
         name: rule.name.clone().unwrap_or_default(),
         r#match: Some(entry.map_or_else(matcher::any, matcher::gateway)),
-        metadata: Some(metadata::ours(metadata::provenance(&provenance))),
+        metadata: Some(metadata::route(&provenance, route, rule.backends.len())),
         action: Some(action),
         ..Route::default()
     }

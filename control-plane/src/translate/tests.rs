@@ -223,3 +223,39 @@ spec: {hosts: ['*.cluster.local', '*.example.com'], http: [{directResponse: {sta
     check("nobody.cluster.local", false);
     check("nobody.example.com", true);
 }
+
+#[test]
+fn weights_are_relative_and_as_fine_as_they_are_written() {
+    let parsed = |documents: &str| {
+        let name = format!("{HOST}:9080");
+        let message =
+            translate(&world(documents), &caller("default"), ResourceType::RouteConfiguration, &name).message;
+        match mesh_core::resource::parse(ResourceType::RouteConfiguration, &message.expect("routes").value) {
+            Ok(mesh_core::resource::Resource::RouteConfiguration(routes)) => routes,
+            other => panic!("{other:?}"),
+        }
+    };
+    let check = |weights: &[u32], expected: Option<&[u32]>| {
+        let backends =
+            weights.iter().map(|weight| format!("{{name: reviews, port: 9080, weight: {weight}}}"));
+        let backends = backends.collect::<Vec<_>>().join(", ");
+        let routes = parsed(&format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: reviews}}\nspec:\n  \
+             parentRefs: [{{group: '', kind: Service, name: reviews}}]\n  rules: [{{backendRefs: [{backends}]}}]\n"
+        ));
+        match (&routes.routes.routes()[0].action, expected) {
+            (mesh_core::route::RouteAction::Forward(forward), Some(expected)) => {
+                let read: Vec<u32> = forward.split.destinations.iter().map(|one| one.weight).collect();
+                assert_eq!(read, expected);
+            }
+            // Nobody has a share, which the Gateway API answers with 500.
+            (mesh_core::route::RouteAction::DirectResponse(answer), None) => assert_eq!(answer.status, 500),
+            (other, _) => panic!("{weights:?}: {other:?}"),
+        }
+    };
+    check(&[999, 1], Some(&[999, 1]));
+    check(&[1_000_000, 1], Some(&[1_000_000, 1]));
+    check(&[3, 0, 4], Some(&[3, 0, 4]));
+    check(&[0], None);
+    check(&[0, 0], None);
+}

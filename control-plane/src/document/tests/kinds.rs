@@ -143,6 +143,18 @@ fn mesh_settings() {
     row("{trustDomain: example.org, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, connectTimeout: 2s}", &[]);
     row("{trustDomain: 'A B'}", &[(Code::InvalidValue, "trustDomain")]);
     row("{numTrustedProxies: 1}", &[(Code::UnsupportedField, "numTrustedProxies")]);
+    row("{propagatedHeaders: []}", &[]);
+    row("{propagatedHeaders: [baggage, X-User]}", &[]);
+    row("{propagatedHeaders: baggage}", &[(Code::WrongType, "propagatedHeaders")]);
+    row(
+        "{propagatedHeaders: [x user, Content-Length]}",
+        &[(Code::InvalidValue, "propagatedHeaders[0]"), (Code::InvalidValue, "propagatedHeaders[1]")],
+    );
+    let many: Vec<String> = (0..17).map(|at| format!("x-{at}")).collect();
+    row(
+        &format!("{{propagatedHeaders: [{}]}}", many.join(", ")),
+        &[(Code::InvalidValue, "propagatedHeaders")],
+    );
     row("{trustDomains: x}", &[(Code::UnknownField, "trustDomains")]);
 }
 

@@ -1,5 +1,6 @@
 //! Documents in, findings out: rows of what is taken, refused by name, and wrong.
 
+mod annotation;
 mod fields;
 mod kinds;
 mod security;

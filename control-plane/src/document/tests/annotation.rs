@@ -1,0 +1,58 @@
+//! Annotations: what the sticky one takes, and on which kinds.
+
+use super::*;
+
+const ROUTE: &str = "{hosts: [a], http: [{route: [{destination: {host: b}}]}]}";
+const STICKY: &str = "metadata.annotations[proxyless.mesh/sticky]";
+
+fn annotated(api_version: &str, kind: &str, spec: &str, annotation: &str) -> String {
+    document(api_version, kind, spec)
+        .replace("{name: a}", &format!("\n  name: a\n  annotations:\n    {annotation}"))
+}
+
+#[track_caller]
+fn virtual_service(annotation: &str, wanted: &[(Code, &str)]) {
+    check(&annotated("networking.istio.io/v1", "VirtualService", ROUTE, annotation), wanted);
+}
+
+#[test]
+fn a_sticky_key_is_a_header_a_cookie_or_who_calls() {
+    for good in ["header:x-user", "header:X-User", "cookie:uid", "identity", "'identity'"] {
+        virtual_service(&format!("proxyless.mesh/sticky: {good}"), &[]);
+    }
+    for bad in ["user", "header:", "header:x user", "header:host", "cookie:a;b", "cookie:", "claim:", ""] {
+        virtual_service(&format!("proxyless.mesh/sticky: '{bad}'"), &[(Code::InvalidValue, STICKY)]);
+    }
+    virtual_service("proxyless.mesh/sticky: claim:sub", &[(Code::UnsupportedField, STICKY)]);
+    for no_text in ["7", "true", "[identity]"] {
+        virtual_service(&format!("proxyless.mesh/sticky: {no_text}"), &[(Code::WrongType, STICKY)]);
+    }
+}
+
+#[test]
+fn a_sticky_key_stands_where_traffic_is_divided() {
+    let spec =
+        "{parentRefs: [{group: '', kind: Service, name: a}], rules: [{backendRefs: [{name: b, port: 80}]}]}";
+    let sticky = "proxyless.mesh/sticky: header:x-user";
+    check(&annotated("gateway.networking.k8s.io/v1", "HTTPRoute", spec, sticky), &[]);
+    let elsewhere = annotated("networking.istio.io/v1", "DestinationRule", "{host: a}", sticky);
+    check(&elsewhere, &[(Code::Conflict, STICKY)]);
+}
+
+#[test]
+fn an_annotation_of_ours_that_nobody_knows_is_an_error_and_a_foreign_one_is_not() {
+    let unknown = "metadata.annotations[proxyless.mesh/stiky]";
+    virtual_service("proxyless.mesh/stiky: identity", &[(Code::UnknownField, unknown)]);
+    virtual_service("example.com/sticky: whatever", &[]);
+}
+
+#[test]
+fn the_message_names_line_reason_and_next_step() {
+    let text =
+        annotated("networking.istio.io/v1", "VirtualService", ROUTE, "proxyless.mesh/sticky: claim:sub");
+    let report = read(&text).reports.remove(0);
+    let finding = &report.findings[0];
+    assert_eq!(report.at(finding.span), "a.yaml:6");
+    assert!(finding.message.contains("`sub`") && finding.message.contains("token"), "{}", finding.message);
+    assert!(finding.next.contains("header:NAME"), "{}", finding.next);
+}
