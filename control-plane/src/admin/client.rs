@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mesh_core::identity::IdentitySource;
 use mesh_core::join::{
-    ConnectError, ControlPlaneAddress, ControlPlaneAddressError, ControlPlaneConnector, NoAddress,
+    ControlPlaneAddress, ControlPlaneAddressError, ControlPlaneConnector, NoAddress, innermost,
 };
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -39,8 +39,8 @@ impl Client {
         let connector = ControlPlaneConnector::new(addresses?, &source)?;
         let endpoint =
             Endpoint::from_static("http://control-plane").timeout(Duration::from_secs(CALL_SECONDS_MAX));
-        let channel =
-            endpoint.connect_with_connector(connector).await.map_err(|error| unreachable(&error))?;
+        let channel = endpoint.connect_with_connector(connector).await;
+        let channel = channel.map_err(|error| ClientError::Unreachable(innermost(&error)))?;
         let calls = AdminClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -139,22 +139,8 @@ pub enum ClientError {
 impl From<Status> for ClientError {
     fn from(status: Status) -> Self {
         match status.code() {
-            tonic::Code::Unavailable => Self::Unreachable(status.message().to_owned()),
+            tonic::Code::Unavailable => Self::Unreachable(innermost(&status)),
             _ => Self::Refused(status),
-        }
-    }
-}
-
-/// The connector's own words, which name every address; tonic's are "transport error".
-fn unreachable(error: &(dyn std::error::Error + 'static)) -> ClientError {
-    let mut cause = error;
-    loop {
-        if let Some(error) = cause.downcast_ref::<ConnectError>() {
-            return ClientError::Unreachable(error.to_string());
-        }
-        match cause.source() {
-            Some(source) => cause = source,
-            None => return ClientError::Unreachable(cause.to_string()),
         }
     }
 }

@@ -11,7 +11,7 @@ use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
 
 use super::{
     answer::{self, AnswerError, Wanted},
-    connect::{ControlPlaneConnector, NoAddress},
+    connect::{ControlPlaneConnector, NoAddress, innermost},
     string::JoinString,
     token::JoinToken,
 };
@@ -149,20 +149,6 @@ impl CertificateRequest {
         let key = PrivatePkcs8KeyDer::from(self.key.serialize_der());
         Ok(answer::identity(&answer.cert_chain, key.into(), wanted, UnixTime::now())?)
     }
-}
-
-/// tonic says "transport error" and keeps what happened in the sources; a connector's own error says it best.
-pub(crate) fn innermost(status: &Status) -> String {
-    let mut error: &dyn std::error::Error = status;
-    let mut message = status.message().to_owned();
-    while let Some(source) = error.source() {
-        message = source.to_string();
-        if source.is::<super::connect::ConnectError>() {
-            break;
-        }
-        error = source;
-    }
-    message
 }
 
 /// Somebody waits for the process to start, so it stays short.

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{address::ControlPlaneAddress, pin::verify_pinned, string::JoinString};
@@ -173,6 +174,21 @@ impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         let refused = self.attempts.iter().find(|attempt| PeerRefusal::find(&attempt.source).is_some());
         refused.or(self.attempts.last()).map(|attempt| &attempt.source as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// What an error of a call comes from, in words: tonic says "transport error" and keeps what happened in the sources; a
+/// connector's own error, which names every address, says it best.
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while !error.is::<ConnectError>()
+        && let Some(source) = error.source()
+    {
+        error = source;
+    }
+    match error.downcast_ref::<Status>() {
+        Some(status) => status.message().to_owned(),
+        None => error.to_string(),
     }
 }
 

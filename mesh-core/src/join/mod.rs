@@ -22,9 +22,8 @@ mod token;
 
 pub use address::{ControlPlaneAddress, ControlPlaneAddressError};
 pub use answer::AnswerError;
-pub(crate) use client::innermost;
 pub use client::{JoinError, join, renew};
-pub use connect::{Attempt, ConnectError, ControlPlaneConnector, NoAddress};
+pub use connect::{Attempt, ConnectError, ControlPlaneConnector, NoAddress, innermost};
 pub use member::{Member, Origin};
 pub use renewal::{Renewal, RenewalError};
 pub use source::{JoinSource, JoinSourceError};
