@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use http::header::{self, HeaderName};
+use mesh_core::canonical::PathNormalization;
 use mesh_core::context::PROPAGATED_BY_DEFAULT;
+use serde::{Deserialize, Serialize};
 
 use super::fields::Fields;
 use super::name;
@@ -51,27 +53,14 @@ pub struct DefaultExportTo {
 }
 
 /// What becomes of hosts that no document knows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OutboundTrafficPolicy {
     /// They are called as they are.
     #[default]
     AllowAny,
     /// They are refused.
     RegistryOnly,
-}
-
-/// How paths are made canonical (ISTIO-FIELDS §2.10).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PathNormalization {
-    /// Not at all.
-    None,
-    /// Dot segments, backslashes, unreserved characters, fragments.
-    #[default]
-    Base,
-    /// And double slashes.
-    MergeSlashes,
-    /// And encoded slashes, first.
-    DecodeAndMergeSlashes,
 }
 
 impl Default for MeshSettings {

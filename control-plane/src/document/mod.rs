@@ -47,7 +47,7 @@ pub use finding::{Code, Finding, Severity, Verdict};
 pub use header::{HeaderOperations, Headers};
 pub use http_route::{BackendRef, HttpRoute, ParentKind, ParentRef, PathMatch, RouteMatch, RouteRule};
 pub use kind::Kind;
-pub use mesh_settings::{DefaultExportTo, MeshSettings, OutboundTrafficPolicy, PathNormalization};
+pub use mesh_settings::{DefaultExportTo, MeshSettings, OutboundTrafficPolicy};
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
 pub use name::{SERVICE_DOMAIN, qualified};
 pub use pattern::{REGEX_BYTES_MAX, StringMatch};

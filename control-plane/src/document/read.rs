@@ -233,7 +233,7 @@ fn decode(root: &Node, kind: Kind, proto_names: bool) -> (Metadata, Spec, Vec<Fi
             Kind::ServiceEntry | Kind::VirtualService | Kind::DestinationRule | Kind::WorkloadEntry => {
                 spec = fields.optional("spec", |value| Spec::decode(kind, value)).unwrap_or(Spec::Inert);
                 if !fields.has("spec") {
-                    fields.note(Code::MissingField, "spec", "is required and absent", "add the field");
+                    fields.missing("spec", "is required and absent", "add the field");
                 }
             }
             _ => {
@@ -263,30 +263,24 @@ fn outside(spec: &Spec) -> bool {
 
 fn refuse(known: &Known, api_version: &str, kind: &str, span: Span) -> Finding {
     let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-    match known {
-        Known::Unknown => {
-            let message = format!("{group} has no kind `{kind}`");
-            finding(
-                Code::UnknownKind,
-                span,
-                message,
-                format!("write one of {}", kind::names(group).join(", ")),
-            )
-        }
-        Known::Version(facts) => {
-            let message = format!("{kind} has no version `{api_version}`");
-            finding(
-                Code::UnknownVersion,
-                span,
-                message,
-                format!("write one of {}", facts.versions.join(", ")),
-            )
-        }
-        Known::Foreign | Known::Kind(_) => {
-            let message = format!("skipped: {kind} carries no mesh configuration");
-            finding(Code::Skipped, span, message, "nothing needs to be done")
-        }
-    }
+    let (code, message, next) = match known {
+        Known::Unknown => (
+            Code::UnknownKind,
+            format!("{group} has no kind `{kind}`"),
+            format!("write one of {}", kind::names(group).join(", ")),
+        ),
+        Known::Version(facts) => (
+            Code::UnknownVersion,
+            format!("{kind} has no version `{api_version}`"),
+            format!("write one of {}", facts.versions.join(", ")),
+        ),
+        Known::Foreign | Known::Kind(_) => (
+            Code::Skipped,
+            format!("skipped: {kind} carries no mesh configuration"),
+            "nothing needs to be done".to_owned(),
+        ),
+    };
+    finding(code, span, message, next)
 }
 
 fn head<'a>(root: &'a Node, name: &str) -> Option<&'a str> {

@@ -7,11 +7,11 @@ use mesh_core::resource::InvalidResource;
 
 use super::closure::{Client, Translate};
 use super::decision::{Decision, Outcome};
-use super::question::{Normalization, OutboundPolicy, Overrides, Protocol, Question};
+use super::question::{Overrides, Protocol, Question};
 use super::request::Request;
 use super::target::Target;
 use super::{inbound, outbound};
-use crate::document::{DocumentSet, MeshSettings, OutboundTrafficPolicy, PathNormalization};
+use crate::document::{DocumentSet, MeshSettings};
 use crate::model::{Caller, Config, World};
 use crate::translate::translate;
 
@@ -157,20 +157,9 @@ fn overridden(mut settings: MeshSettings, overrides: &Overrides) -> MeshSettings
     settings.root_namespace = root_namespace.unwrap_or(settings.root_namespace);
     settings.trust_domain = trust_domain.unwrap_or(settings.trust_domain);
     settings.trust_domain_aliases = trust_domain_aliases.unwrap_or(settings.trust_domain_aliases);
-    if let Some(level) = overrides.path_normalization {
-        settings.path_normalization = match level {
-            Normalization::None => PathNormalization::None,
-            Normalization::Base => PathNormalization::Base,
-            Normalization::MergeSlashes => PathNormalization::MergeSlashes,
-            Normalization::DecodeAndMergeSlashes => PathNormalization::DecodeAndMergeSlashes,
-        };
-    }
-    if let Some(policy) = overrides.outbound_traffic_policy {
-        settings.outbound_traffic_policy = match policy {
-            OutboundPolicy::AllowAny => OutboundTrafficPolicy::AllowAny,
-            OutboundPolicy::RegistryOnly => OutboundTrafficPolicy::RegistryOnly,
-        };
-    }
+    settings.path_normalization = overrides.path_normalization.unwrap_or(settings.path_normalization);
+    settings.outbound_traffic_policy =
+        overrides.outbound_traffic_policy.unwrap_or(settings.outbound_traffic_policy);
     if let Some(export_to) = overrides.default_export_to.clone() {
         let default = &mut settings.default_export_to;
         default.service = export_to.service.unwrap_or(std::mem::take(&mut default.service));

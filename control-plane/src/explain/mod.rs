@@ -31,10 +31,7 @@ pub use decision::{
     UpstreamRequest, UpstreamTls, Verdict,
 };
 pub use explainer::{Explainer, Unanswerable};
-pub use question::{
-    At, ExportTo, From, Ignored, InvalidArgument, Normalization, OutboundPolicy, Overrides, Protocol,
-    Question, Transport,
-};
+pub use question::{At, ExportTo, From, Ignored, InvalidArgument, Overrides, Protocol, Question, Transport};
 pub use text::render;
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mesh_core::canonical::PathNormalization;
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::document::OutboundTrafficPolicy;
 
 /// One question. Only `url` is required.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -138,9 +141,9 @@ pub struct Overrides {
     /// Other names for it.
     pub trust_domain_aliases: Option<Vec<String>>,
     /// How paths are made canonical.
-    pub path_normalization: Option<Normalization>,
+    pub path_normalization: Option<PathNormalization>,
     /// What happens to hosts outside the mesh.
-    pub outbound_traffic_policy: Option<OutboundPolicy>,
+    pub outbound_traffic_policy: Option<OutboundTrafficPolicy>,
     /// How many proxies in front of the mesh are trusted.
     pub trusted_proxies: Option<u32>,
     /// Locality-aware balancing.
@@ -169,31 +172,6 @@ pub struct ExportTo {
     pub virtual_service: Option<Vec<String>>,
     /// Of DestinationRules.
     pub destination_rule: Option<Vec<String>>,
-}
-
-/// How paths are made canonical.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Normalization {
-    /// Not at all.
-    None,
-    /// Istio's default.
-    #[serde(alias = "DEFAULT")]
-    Base,
-    /// And double slashes.
-    MergeSlashes,
-    /// And encoded slashes, first.
-    DecodeAndMergeSlashes,
-}
-
-/// What happens to hosts outside the mesh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum OutboundPolicy {
-    /// They are called directly.
-    AllowAny,
-    /// They are refused.
-    RegistryOnly,
 }
 
 impl Default for From {

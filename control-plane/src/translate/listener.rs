@@ -16,8 +16,9 @@ use mesh_core::resource::BLOCK_ALL;
 
 use super::encode::{self, LISTENER, PLAIN};
 use super::name::host_port;
-use crate::document::{OutboundTrafficPolicy, PathNormalization};
+use crate::document::OutboundTrafficPolicy;
 use crate::model::{View, World};
+use mesh_core::canonical::PathNormalization;
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
     let known = host_port(name).and_then(|(host, port)| Some((world.resolve(view, host, port)?.host, port)));

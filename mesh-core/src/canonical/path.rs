@@ -5,14 +5,17 @@ use std::borrow::Cow;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use serde::{Deserialize, Serialize};
 
-/// How much is done to a path before it is matched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// How much is done to a path before it is matched, by the names of Istio's MeshConfig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PathNormalization {
     /// Nothing.
     None,
     /// RFC 3986 dot segments, `\` to `/`, decoding of unreserved characters. Istio's default.
     #[default]
+    #[serde(alias = "DEFAULT")]
     Base,
     /// Base, then `//` to `/`.
     MergeSlashes,
