@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Response;
 
 use crate::body::ResponseBody;
-use crate::connection::{Failure, FailureKind, Outgoing};
+use crate::connection::{Failure, FailureKind, Outgoing, Stream};
 use crate::error::ClientError;
 use crate::pool::{AcquireError, Pool, WAITING_MAX};
 
@@ -17,8 +17,8 @@ pub(crate) struct AttemptError {
     pub(crate) error: ClientError,
     /// What a retry policy looks at; `None` for what may not be repeated whatever it says.
     pub(crate) condition: Option<RetryCondition>,
-    /// The request, where it can be sent again.
-    pub(crate) request: Option<Outgoing>,
+    /// Whether the request is whole still, and so can be sent again.
+    pub(crate) is_whole: bool,
 }
 
 /// The failures after which it is certain that the endpoint did nothing with the request, in Envoy's words.
@@ -46,19 +46,20 @@ impl RetryCondition {
 /// What becomes of the request when it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// A copy stays here, for another attempt.
-    Copy,
-    /// It goes away whole.
+    /// A copy of it goes, so that there can be another attempt.
+    Whole,
+    /// It goes itself.
     Nothing,
 }
 
 /// Sends a request on one of the pool's connections.
 ///
 /// A connection that turns out to be gone is no failed attempt, since the endpoint is not: another one is taken, a few times.
+/// The request stays where it is and is borrowed by all that waits: moved from future to future, it would be part of each.
 pub(crate) async fn attempt(
     pool: &Pool,
     connect_timeout: Duration,
-    mut request: Outgoing,
+    request: &mut Outgoing,
     keep: Keep,
 ) -> Result<Response<ResponseBody>, AttemptError> {
     let mut connections_left = CONNECTIONS_MAX;
@@ -66,34 +67,49 @@ pub(crate) async fn attempt(
         connections_left -= 1;
         let stream = match pool.acquire(connect_timeout).await {
             Ok(stream) => stream,
-            Err(error) => return Err(AttemptError::acquire(error, pool, request)),
+            Err(error) => return Err(AttemptError::acquire(error, pool)),
         };
-        let copy = if keep == Keep::Copy { request.replay() } else { None };
-        match stream.exchange(request).await {
+        let (sending, mut is_whole) = dispatch(stream, request, keep);
+        let mut failure = match sending.await {
             Ok(response) => return Ok(response),
-            Err(Failure { unsent: Some(back), .. }) if connections_left > 0 => request = *back,
-            Err(failure) => return Err(AttemptError::exchange(failure, pool, copy)),
+            Err(failure) => failure,
+        };
+        if let Some(unsent) = failure.unsent.take() {
+            *request = *unsent;
+            is_whole = true;
+            if connections_left > 0 {
+                continue;
+            }
         }
+        return Err(AttemptError::exchange(failure, pool, is_whole));
+    }
+}
+
+/// Hands the request, or a copy of it, to a connection; answers whether it is still here whole.
+fn dispatch(
+    stream: Stream,
+    request: &mut Outgoing,
+    keep: Keep,
+) -> (impl Future<Output = Result<Response<ResponseBody>, Failure>> + use<>, bool) {
+    let copy = if keep == Keep::Whole { request.replay() } else { None };
+    match copy {
+        Some(copy) => (stream.exchange(copy), true),
+        None => (stream.exchange(request.take()), false),
     }
 }
 
 impl AttemptError {
-    fn acquire(error: AcquireError, pool: &Pool, request: Outgoing) -> Self {
-        match error {
-            AcquireError::Connect(error) => Self {
-                error: error.into(),
-                condition: Some(RetryCondition::ConnectFailure),
-                request: Some(request),
-            },
-            AcquireError::Overflow => Self {
-                error: ClientError::Overflow { endpoint: name(pool), waiting_max: WAITING_MAX },
-                condition: None,
-                request: None,
-            },
-        }
+    fn acquire(error: AcquireError, pool: &Pool) -> Self {
+        let (error, condition) = match error {
+            AcquireError::Connect(error) => (error.into(), Some(RetryCondition::ConnectFailure)),
+            AcquireError::Overflow => {
+                (ClientError::Overflow { endpoint: name(pool), waiting_max: WAITING_MAX }, None)
+            }
+        };
+        Self { error, condition, is_whole: true }
     }
 
-    fn exchange(failure: Failure, pool: &Pool, copy: Option<Outgoing>) -> Self {
+    fn exchange(failure: Failure, pool: &Pool, is_whole: bool) -> Self {
         let cause = failure.cause;
         let refused =
             |condition, cause| (ClientError::Refused { endpoint: name(pool), cause }, Some(condition));
@@ -106,8 +122,7 @@ impl AttemptError {
             FailureKind::CallerBody => (ClientError::RequestBody(cause), None),
             FailureKind::Unsendable => (ClientError::Unsendable(cause), None),
         };
-        let request = copy.or(failure.unsent.map(|request| *request));
-        Self { error, condition, request }
+        Self { error, condition, is_whole }
     }
 }
 

@@ -32,9 +32,7 @@ pub struct MeshClient {
 /// A response that is being waited for.
 ///
 /// It is boxed, the one time on the request path: the type of the stack's future cannot be named on stable Rust.
-pub struct ResponseFuture(
-    Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static>>,
-);
+pub struct ResponseFuture(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send + 'static>>);
 
 impl MeshClient {
     /// A client for `mesh`'s hosts and those outside.
@@ -63,7 +61,7 @@ where
 
 impl ResponseFuture {
     pub(crate) fn of(response: impl Future<Output = Response<ResponseBody>> + Send + 'static) -> Self {
-        Self(Box::pin(async move { Ok(response.await) }))
+        Self(Box::pin(response))
     }
 }
 
@@ -71,7 +69,7 @@ impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        self.0.as_mut().poll(cx).map(Ok)
     }
 }
 

@@ -30,7 +30,7 @@ impl Passthrough {
     pub(crate) async fn send(
         &self,
         host: HostPort,
-        request: Outgoing,
+        request: &mut Outgoing,
     ) -> Result<Response<ResponseBody>, ClientError> {
         let (pools, protocol) = match request.head.version {
             Version::HTTP_2 => (&self.http2, UpstreamProtocol::Http2),

@@ -1,6 +1,6 @@
 //! What an outbound request inherits from the inbound one that it serves: trace context and propagated headers.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use mesh_core::context::RequestContext;
 
 /// Adds the context's headers; what the caller set itself stays. A trace goes over whole or not at all, since `tracestate` means
@@ -26,6 +26,10 @@ fn extend(headers: &mut HeaderMap, inherited: &HeaderMap) {
 
 /// Removes what concerns one hop alone (RFC 9110, 7.6.1), so that it neither misleads the next hop nor breaks HTTP/2's rules.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // One look over what there is, since hardly any request has any of them.
+    if !headers.iter().any(|(name, value)| is_of_one_hop(name.as_str(), value)) {
+        return;
+    }
     if let Some(named) = headers.remove(http::header::CONNECTION)
         && let Ok(named) = named.to_str()
     {
@@ -33,7 +37,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name.trim());
         }
     }
-    for name in ["keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+    for name in OF_ONE_HOP {
         headers.remove(name);
     }
     if headers.get(http::header::TE).is_some_and(|value| value != "trailers") {
@@ -41,10 +45,17 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+fn is_of_one_hop(name: &str, value: &HeaderValue) -> bool {
+    match name {
+        "te" => value != "trailers",
+        name => name == "connection" || OF_ONE_HOP.contains(&name),
+    }
+}
+
+const OF_ONE_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {

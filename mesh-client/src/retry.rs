@@ -36,7 +36,7 @@ impl Forwarding<'_> {
     /// Sends the request, to several endpoints if need be.
     pub(crate) async fn send(
         &self,
-        mut request: Outgoing,
+        request: &mut Outgoing,
         rng: &mut Rng,
     ) -> Result<(Response<ResponseBody>, InFlight), ClientError> {
         let mut retries_left = self.policy.map_or(0, |policy| policy.attempts);
@@ -55,7 +55,7 @@ impl Forwarding<'_> {
                 let remaining = deadline.saturating_duration_since(Instant::now());
                 announce(&mut request.head.headers, remaining, self.protocol);
             }
-            let keep = if retries_left > 0 { Keep::Copy } else { Keep::Nothing };
+            let keep = if retries_left > 0 { Keep::Whole } else { Keep::Nothing };
             let in_flight = endpoint.state.begin();
             let pool = pool(endpoint, &self.cluster.spec, self.outbound.mesh.identity());
             let failed = match attempt(pool, self.cluster.spec.connect_timeout, request, keep).await {
@@ -63,11 +63,10 @@ impl Forwarding<'_> {
                 Err(failed) => failed,
             };
             tracing::debug!(endpoint = %address, cause = %failed.error, "attempt failed");
-            let again = retries_left > 0 && is_allowed(self.policy, failed.condition);
-            request = match failed.request.filter(|_| again) {
-                Some(request) => request,
-                None => return Err(failed.error),
-            };
+            let again = failed.is_whole && is_allowed(self.policy, failed.condition);
+            if retries_left == 0 || !again {
+                return Err(failed.error);
+            }
             retries_left -= 1;
             self.record.count_retry();
             tried.push(address);

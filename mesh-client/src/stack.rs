@@ -11,9 +11,9 @@
 //! * **retry** inside it asks another endpoint each time; **balance** and **connection** know one attempt only.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -68,14 +68,16 @@ impl Outbound {
         B::Error: Into<BoxError>,
     {
         let context = RequestContext::current();
+        let (head, body) = request.into_parts();
+        let (mut request, mut body) = (Outgoing { head, body: RequestBody::Empty }, Some(body));
         async move {
-            let (head, body) = request.into_parts();
-            let protocol = protocol_of(&head);
+            let protocol = protocol_of(&request.head);
             let call = Call { outbound: &self, context, protocol, start: Instant::now() };
-            match call.run(dialled, head, body, &mut rng).await {
-                Ok(response) => response,
-                Err(error) => answer::refuse(error, protocol),
-            }
+            let done = match poll_fn(|cx| Poll::Ready(read_ahead(&mut request, body.take(), cx))).await {
+                Ok(()) => call.run(dialled.as_deref(), &mut request, &mut rng).await,
+                Err(error) => Err(error),
+            };
+            done.unwrap_or_else(|error| answer::refuse(error, protocol))
         }
     }
 }
@@ -89,17 +91,13 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn run<B>(
+    async fn run(
         &self,
-        dialled: Dialled,
-        mut head: http::request::Parts,
-        body: B,
+        dialled: Option<&Result<channel::Destination, NotAHost>>,
+        request: &mut Outgoing,
         rng: &mut Rng,
-    ) -> Result<Response<ResponseBody>, ClientError>
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        let head = &mut request.head;
         if head.method == Method::CONNECT {
             return Err(ClientError::Unsendable(
                 "CONNECT asks for a tunnel, which the mesh does not carry".into(),
@@ -109,19 +107,15 @@ impl Call<'_> {
             propagation::inherit(context, &mut head.headers);
         }
         propagation::strip_hop_by_hop(&mut head.headers);
-        match self.find_host(dialled.as_deref(), &mut head).await? {
+        match self.find_host(dialled, head).await? {
             Destination::Outside(host) => {
-                let limits = self.limits(&head);
-                let request = Outgoing { head, body: read(body).await? };
-                let sending = self.outbound.state.passthrough.send(host, request);
+                let limits = self.limits(head);
+                let sending = pin!(self.outbound.state.passthrough.send(host, request));
                 self.within(limits, sending).await
             }
-            Destination::Mesh(config) => match self.route(&config, &mut head)? {
+            Destination::Mesh(config) => match self.route(&config, head)? {
                 Step::Answer(response) => Ok(response),
-                Step::Forward(route, forward) => {
-                    let request = Outgoing { head, body: read(body).await? };
-                    self.forward(&config, (route, forward), request, rng).await
-                }
+                Step::Forward(route, forward) => self.forward(&config, (route, forward), request, rng).await,
             },
         }
     }
@@ -191,7 +185,7 @@ impl Call<'_> {
         &self,
         config: &HostConfig,
         (route, forward): (&Route, &Forward),
-        mut request: Outgoing,
+        request: &mut Outgoing,
         rng: &mut Rng,
     ) -> Result<Response<ResponseBody>, ClientError> {
         let no_cluster = |cluster: &Arc<str>| ClientError::NoCluster {
@@ -218,14 +212,14 @@ impl Call<'_> {
             deadline: limits.deadline(self.start),
             protocol: self.protocol,
         };
-        let sent = self.within(limits, async {
+        let sending = pin!(async {
             let (mut response, in_flight) = forwarding.send(request, rng).await?;
             response.body_mut().hold(in_flight);
             Ok(response)
         });
-        let mut response = sent
-            .await
-            .inspect_err(|error| error.flag().into_iter().for_each(|flag| record.count_failure(flag)))?;
+        let sent = self.within(limits, sending).await;
+        let mut response =
+            sent.inspect_err(|error| error.flag().into_iter().for_each(|flag| record.count_failure(flag)))?;
         route.apply_response(Some(destination), response.headers_mut());
         if let Some(cookie) = choice.set_cookie {
             response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -245,7 +239,7 @@ impl Call<'_> {
     async fn within(
         &self,
         limits: Limits,
-        sending: impl Future<Output = Result<Response<ResponseBody>, ClientError>>,
+        mut sending: Pin<&mut impl Future<Output = Result<Response<ResponseBody>, ClientError>>>,
     ) -> Result<Response<ResponseBody>, ClientError> {
         let Some(deadline) = limits.deadline(self.start) else {
             return sending.await;
@@ -255,7 +249,6 @@ impl Call<'_> {
             return Err(ClientError::Deadline);
         }
         let mut timer = Timer::at(deadline);
-        let mut sending = pin!(sending);
         let mut response = poll_fn(|cx| match sending.as_mut().poll(cx) {
             Poll::Ready(sent) => Poll::Ready(sent),
             Poll::Pending => timer.poll(cx).map(|()| Err(ClientError::Deadline)),
@@ -281,12 +274,17 @@ enum Step<'c> {
     Answer(Response<ResponseBody>),
 }
 
-async fn read<B>(body: B) -> Result<RequestBody, ClientError>
+/// Puts the caller's body, unless it has been taken already, into the request.
+fn read_ahead<B>(request: &mut Outgoing, body: Option<B>, cx: &mut Context<'_>) -> Result<(), ClientError>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    RequestBody::read_ahead(body).await.map_err(|error| ClientError::RequestBody(error.to_string().into()))
+    if let Some(body) = body {
+        request.body = RequestBody::read_ahead(body, cx)
+            .map_err(|error| ClientError::RequestBody(error.to_string().into()))?;
+    }
+    Ok(())
 }
 
 /// gRPC says what it is in its content type.

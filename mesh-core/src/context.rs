@@ -56,8 +56,9 @@ impl RequestContext {
     }
 
     /// Runs `future` under this context; what it spawns does not inherit it, and is wrapped by [`carry`](Self::carry).
-    pub async fn scope<F: Future>(self: Arc<Self>, future: F) -> F::Output {
-        CURRENT.scope(self, future).await
+    pub fn scope<F: Future>(self: Arc<Self>, future: F) -> impl Future<Output = F::Output> {
+        // No `async fn`, which would hold `future` twice: as its argument and as what it awaits.
+        CURRENT.scope(self, future)
     }
 }
 

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::future::poll_fn;
 use http_body::{Body, Frame, SizeHint};
 
 /// The error of a caller's body.
@@ -28,8 +27,8 @@ pub(crate) enum RequestBody {
 }
 
 impl RequestBody {
-    /// Takes a caller's body over, reading what is there already.
-    pub(crate) async fn read_ahead<B>(body: B) -> Result<Self, BoxError>
+    /// Takes a caller's body over, reading what is there already. It never waits: the waker is for whoever reads on.
+    pub(crate) fn read_ahead<B>(body: B, cx: &mut Context<'_>) -> Result<Self, BoxError>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -38,7 +37,7 @@ impl RequestBody {
             return Ok(Self::Empty);
         }
         let mut rest = Foreign::new(http_body_util::BodyExt::map_err(body, Into::into));
-        let first = match next_if_there(&mut rest).await {
+        let first = match Pin::new(&mut rest).poll_frame(cx) {
             Poll::Pending => return Ok(Self::Stream { first: None, second: None, rest }),
             Poll::Ready(None) => return Ok(Self::Empty),
             Poll::Ready(Some(frame)) => frame?,
@@ -48,7 +47,7 @@ impl RequestBody {
             Ok(data) => data,
             Err(trailers) => return Ok(Self::Stream { first: Some(trailers), second: None, rest }),
         };
-        let second = match next_if_there(&mut rest).await {
+        let second = match Pin::new(&mut rest).poll_frame(cx) {
             Poll::Pending => None,
             Poll::Ready(None) => return Ok(Self::Once(first)),
             Poll::Ready(Some(frame)) => Some(frame?),
@@ -64,11 +63,6 @@ impl RequestBody {
             Self::Stream { .. } => None,
         }
     }
-}
-
-/// One poll, with the waker of the task that asks, so that nothing is lost whoever polls next.
-async fn next_if_there(body: &mut Foreign) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-    poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await
 }
 
 impl Body for RequestBody {
@@ -142,12 +136,20 @@ mod tests {
         StreamBody::new(futures_util::StreamExt::chain(there, later))
     }
 
+    fn read<B>(body: B) -> Result<RequestBody, BoxError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        RequestBody::read_ahead(body, &mut Context::from_waker(std::task::Waker::noop()))
+    }
+
     fn data(text: &'static str) -> Frame<Bytes> {
         Frame::data(Bytes::from_static(text.as_bytes()))
     }
 
-    #[tokio::test]
-    async fn what_is_there_already_decides_the_kind() {
+    #[test]
+    fn what_is_there_already_decides_the_kind() {
         let check = |body: RequestBody, expected: &str| {
             let kind = match &body {
                 RequestBody::Empty => "empty".to_owned(),
@@ -159,14 +161,14 @@ mod tests {
             assert_eq!(kind, expected);
             assert_eq!(body.replay().is_some(), !expected.starts_with("stream"));
         };
-        check(RequestBody::read_ahead(Empty::<Bytes>::new()).await.unwrap(), "empty");
-        check(RequestBody::read_ahead(Full::new(Bytes::from_static(b"abc"))).await.unwrap(), "once 3");
-        check(RequestBody::read_ahead(streamed(vec![], false)).await.unwrap(), "empty");
-        check(RequestBody::read_ahead(streamed(vec![data("ab")], false)).await.unwrap(), "once 2");
-        check(RequestBody::read_ahead(streamed(vec![data("ab")], true)).await.unwrap(), "stream true false");
-        check(RequestBody::read_ahead(streamed(vec![], true)).await.unwrap(), "stream false false");
+        check(read(Empty::<Bytes>::new()).unwrap(), "empty");
+        check(read(Full::new(Bytes::from_static(b"abc"))).unwrap(), "once 3");
+        check(read(streamed(vec![], false)).unwrap(), "empty");
+        check(read(streamed(vec![data("ab")], false)).unwrap(), "once 2");
+        check(read(streamed(vec![data("ab")], true)).unwrap(), "stream true false");
+        check(read(streamed(vec![], true)).unwrap(), "stream false false");
         let two = streamed(vec![data("ab"), data("cd")], false);
-        check(RequestBody::read_ahead(two).await.unwrap(), "stream true true");
+        check(read(two).unwrap(), "stream true true");
     }
 
     #[tokio::test]
@@ -174,18 +176,18 @@ mod tests {
         let mut trailers = http::HeaderMap::new();
         trailers.insert("x-sum", http::HeaderValue::from_static("6"));
         let frames = vec![data("ab"), data("cd"), data("ef"), Frame::trailers(trailers)];
-        let body = RequestBody::read_ahead(streamed(frames, false)).await.unwrap();
+        let body = read(streamed(frames, false)).unwrap();
         let collected = body.collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["x-sum"], "6");
         assert_eq!(collected.to_bytes(), "abcdef");
     }
 
-    #[tokio::test]
-    async fn a_body_that_fails_at_once_is_the_callers_error() {
+    #[test]
+    fn a_body_that_fails_at_once_is_the_callers_error() {
         let failing = StreamBody::new(futures_util::stream::iter([Err::<Frame<Bytes>, _>(
             std::io::Error::other("disk on fire"),
         )]));
-        let error = RequestBody::read_ahead(failing).await.unwrap_err();
+        let error = read(failing).unwrap_err();
         assert_eq!(error.to_string(), "disk on fire");
     }
 }

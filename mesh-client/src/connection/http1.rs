@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
+use futures_util::FutureExt;
+use futures_util::future::{self, Either};
 use http::{HeaderValue, Request, Response, Uri, Version, header};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -72,14 +74,20 @@ impl Http1Connection {
 }
 
 impl Http1Stream {
-    /// Sends a request and waits for the response's head.
-    pub(super) async fn exchange(mut self, request: Outgoing) -> Result<Response<ResponseBody>, Failure> {
+    /// Sends a request; the future waits for the response's head, and does not hold the request.
+    pub(super) fn exchange(
+        mut self,
+        request: Outgoing,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> {
         let uri = request.head.uri.clone();
         let head = match in_origin_form(request.head) {
             Ok(head) => head,
-            Err(reason) => return Err(Failure::new(FailureKind::Unsendable, reason)),
+            Err(reason) => {
+                return Either::Left(future::ready(Err(Failure::new(FailureKind::Unsendable, reason))));
+            }
         };
-        match self.connection.sender.try_send_request(Request::from_parts(head, request.body)).await {
+        let sent = self.connection.sender.try_send_request(Request::from_parts(head, request.body));
+        Either::Right(sent.map(|answer| match answer {
             Ok(response) => Ok(response.map(|body| ResponseBody::http1(body, self))),
             Err(mut error) => match error.take_message() {
                 Some(request) => Err(Failure {
@@ -88,7 +96,7 @@ impl Http1Stream {
                 }),
                 None => Err(failure(error.error())),
             },
-        }
+        }))
     }
 
     /// Gives the connection back once it is ready, which is just after the response's end.

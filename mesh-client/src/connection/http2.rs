@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -114,11 +114,28 @@ impl Drop for Http2Stream {
 }
 
 impl Http2Stream {
-    /// Sends a request and waits for the response's head.
-    pub(in crate::connection) async fn exchange(
+    /// Sends a request; the future waits for the response's head, and does not hold the request.
+    pub(in crate::connection) fn exchange(
         self,
         request: Outgoing,
-    ) -> Result<Response<ResponseBody>, Failure> {
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> {
+        let sent = self.send(request);
+        async move {
+            let (response, mut pump) = sent?;
+            match response.await {
+                Ok(response) => {
+                    let (head, stream) = response.into_parts();
+                    Ok(Response::from_parts(head, ResponseBody::http2(stream, pump, self)))
+                }
+                Err(error) => match pump.failure().await {
+                    Some(cause) => Err(Failure::new(FailureKind::CallerBody, cause)),
+                    None => Err(failure(&error)),
+                },
+            }
+        }
+    }
+
+    fn send(&self, request: Outgoing) -> Result<(ResponseFuture, Pump), Failure> {
         let mut sender = self.0.sender.clone();
         // Asked first, while the request is still ours: a connection that was told to go away must not take it along.
         if let Some(error) = refuses(&mut sender) {
@@ -134,17 +151,8 @@ impl Http2Stream {
             Ok(sent) => sent,
             Err(error) => return Err(failure(&error)),
         };
-        let mut pump = send_body(stream, body).map_err(|error| failure(&error))?;
-        match response.await {
-            Ok(response) => {
-                let (head, stream) = response.into_parts();
-                Ok(Response::from_parts(head, ResponseBody::http2(stream, pump, self)))
-            }
-            Err(error) => match pump.failure().await {
-                Some(cause) => Err(Failure::new(FailureKind::CallerBody, cause)),
-                None => Err(failure(&error)),
-            },
-        }
+        let pump = send_body(stream, body).map_err(|error| failure(&error))?;
+        Ok((response, pump))
     }
 }
 

@@ -15,6 +15,7 @@ mod tls;
 
 use std::sync::Arc;
 
+use futures_util::future::Either;
 use http::Response;
 use mesh_core::resource::{ClusterSpec, UpstreamProtocol, UpstreamTls};
 
@@ -61,6 +62,12 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// Takes the request out of its place, where an empty one remains.
+    pub(crate) fn take(&mut self) -> Self {
+        let (head, ()) = http::Request::new(()).into_parts();
+        std::mem::replace(self, Self { head, body: RequestBody::Empty })
+    }
+
     /// A second one that says the same, where that costs no copy of the body.
     pub(crate) fn replay(&self) -> Option<Self> {
         let body = self.body.replay()?;
@@ -83,11 +90,14 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Sends a request and waits for the response's head. Dropping the future takes the request back, as far as it still can be.
-    pub(crate) async fn exchange(self, request: Outgoing) -> Result<Response<ResponseBody>, Failure> {
+    /// Sends a request; the future waits for the response's head. Dropping it takes the request back, as far as it still can be.
+    pub(crate) fn exchange(
+        self,
+        request: Outgoing,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> {
         match self {
-            Self::Http2(stream) => stream.exchange(request).await,
-            Self::Http1(stream) => stream.exchange(request).await,
+            Self::Http2(stream) => Either::Left(stream.exchange(request)),
+            Self::Http1(stream) => Either::Right(stream.exchange(request)),
         }
     }
 }
