@@ -61,6 +61,11 @@ impl Fleet {
         self.productpage
     }
 
+    /// What a command needs to reach this control plane.
+    pub(super) fn credential(&self) -> PathBuf {
+        credential(self.folder.path())
+    }
+
     /// Applies one of the example's documents.
     pub(super) fn apply(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let path = self.folder.path().join(name);
@@ -107,7 +112,7 @@ impl Fleet {
     fn mesh(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = std::process::Command::new(beside("mesh")?)
             .args(arguments)
-            .env("MESH_ADMIN", credential(self.folder.path()))
+            .env("MESH_ADMIN", self.credential())
             .output()
             .context("mesh could not be started")?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -142,6 +147,8 @@ fn beside(name: &str) -> anyhow::Result<PathBuf> {
 async fn start(name: &str, mut command: Command, ready: &str) -> anyhow::Result<(Child, String)> {
     let mut child = command
         .env("RUST_LOG", "warn")
+        // Ctrl-C in the terminal is for the demo, which ends the others in their order.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -69,7 +69,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let total = load.stop().await;
     screen.end(&total);
     if options.keep && outcome.is_ok() {
-        println!("  Still running: {page} (Ctrl-C ends it)");
+        println!("  Still running (Ctrl-C ends it): {page}");
+        println!("  Your own documents: MESH_ADMIN={} mesh apply -f FILE", fleet.credential().display());
         tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for")?;
     }
     fleet.stop().await?;
