@@ -9,5 +9,6 @@ mod impostor;
 mod joining;
 mod simple_mode;
 mod store_kill;
+mod story;
 mod strangers;
 mod weight_shifts;
