@@ -8,6 +8,7 @@ mod peer;
 mod pool;
 mod retry;
 mod route;
+mod sticky;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

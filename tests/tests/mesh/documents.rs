@@ -17,7 +17,7 @@ spec:
 ";
 
 /// What is wrong, the document, and what the one error must name beside file, line and next step.
-const BAD: [(&str, &str, &[&str]); 8] = [
+const BAD: [(&str, &str, &[&str]); 10] = [
     ("malformed YAML", "apiVersion: v1\nkind: [\n", &["bad.yaml:"]),
     (
         "unknown field",
@@ -48,6 +48,16 @@ const BAD: [(&str, &str, &[&str]); 8] = [
         "dangling subset",
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [reviews]\n  http:\n  - route:\n    - destination:\n        host: reviews\n        subset: nowhere\n",
         &["bad.yaml:", "subset", "nowhere"],
+    ),
+    (
+        "a sticky key of no kind",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\n  annotations:\n    proxyless.mesh/sticky: user\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n",
+        &["bad.yaml:6", "proxyless.mesh/sticky", "header:NAME"],
+    ),
+    (
+        "a sticky claim, which nobody has checked",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\n  annotations:\n    proxyless.mesh/sticky: claim:sub\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n",
+        &["bad.yaml:6", "proxyless.mesh/sticky", "token"],
     ),
     (
         "a field not honoured yet",
