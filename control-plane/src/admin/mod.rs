@@ -6,13 +6,18 @@
 
 pub use client::{CALL_SECONDS_MAX, Client, ClientError, MESSAGE_BYTES_MAX};
 pub use credential::{Credential, CredentialError};
+#[cfg(feature = "server")]
 pub use service::{Administration, ControlPlaneView, Parts};
 
+#[cfg(feature = "server")]
 mod change;
 mod client;
 mod credential;
+#[cfg(feature = "server")]
 mod documents;
+#[cfg(feature = "server")]
 mod service;
+#[cfg(feature = "server")]
 mod tokens;
 
 /// `proxyless.mesh.admin.v1`, generated from `proto/admin.proto`.

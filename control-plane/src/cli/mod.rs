@@ -13,6 +13,7 @@ mod files;
 mod get;
 mod made;
 mod output;
+#[cfg(feature = "server")]
 mod serve;
 mod split;
 mod status;
@@ -43,6 +44,7 @@ const EXAMPLE: &str = "Example:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "server")]
     Serve(serve::Arguments),
     #[command(subcommand)]
     Token(token::Command),
@@ -82,6 +84,7 @@ pub fn run() -> ExitCode {
 impl Command {
     fn run(self) -> Result<Exit, Failure> {
         match self {
+            #[cfg(feature = "server")]
             Self::Serve(arguments) => serve::run(arguments),
             Self::Token(command) => token::run(command),
             Self::Apply(arguments) => apply::run(arguments),
