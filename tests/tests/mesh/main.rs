@@ -3,6 +3,7 @@
 mod bookinfo;
 mod control_plane_away;
 mod corpora;
+mod demo;
 mod documents;
 mod grpcio;
 mod impostor;

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use fleet::Fleet;
-use load::Load;
+use load::{Counts, Load};
 use screen::Screen;
 
 /// What the demo's documents say; written beside the control plane's data and applied from there.
@@ -50,7 +51,27 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     if !options.no_build {
         build()?;
     }
-    let fleet = Fleet::start().await?;
+    // From here on Ctrl-C ends what has been started, and not only this process.
+    let mut interrupt = signal(SignalKind::interrupt()).context("Ctrl-C cannot be waited for")?;
+    let fleet = tokio::select! {
+        fleet = Fleet::start() => fleet?,
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let shown = show(&fleet, &options, &mut interrupt).await;
+    fleet.stop().await?;
+    let total = shown?;
+    ensure!(
+        total.failed == 0,
+        "{} of {} requests failed; the last: {}",
+        total.failed,
+        total.requests(),
+        total.problem()
+    );
+    Ok(())
+}
+
+/// Loads the page and moves the split; returns what the callers saw.
+async fn show(fleet: &Fleet, options: &Options, interrupt: &mut Signal) -> anyhow::Result<Counts> {
     for (name, text) in DOCUMENTS {
         fleet.apply(name, text)?;
     }
@@ -62,27 +83,21 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .context("no page came; see the processes' output above")?;
     println!("\n  A page to look at: {page}\n");
     let mut screen = Screen::new(&STAGES);
-    let outcome = tokio::select! {
-        outcome = stages(&fleet, &load, &mut screen, Duration::from_secs(options.stage)) => outcome,
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("Ctrl-C cannot be waited for"),
+    let moved = tokio::select! {
+        moved = stages(fleet, &load, &mut screen, Duration::from_secs(options.stage)) => Some(moved),
+        _ = interrupt.recv() => None,
     };
     let total = load.stop().await;
     screen.end(&total);
-    if options.keep && outcome.is_ok() {
-        println!("  Still running (Ctrl-C ends it): {page}");
-        println!("  Your own documents: MESH_ADMIN={} mesh apply -f FILE", fleet.credential().display());
-        tokio::signal::ctrl_c().await.context("Ctrl-C cannot be waited for")?;
+    if let Some(moved) = moved {
+        moved?;
+        if options.keep {
+            println!("  Still running (Ctrl-C ends it): {page}");
+            println!("  Your own documents: MESH_ADMIN={} mesh apply -f FILE", fleet.credential().display());
+            interrupt.recv().await;
+        }
     }
-    fleet.stop().await?;
-    outcome?;
-    ensure!(
-        total.failed == 0,
-        "{} of {} requests failed; the last: {}",
-        total.failed,
-        total.requests(),
-        total.problem()
-    );
-    Ok(())
+    Ok(total)
 }
 
 async fn stages(fleet: &Fleet, load: &Load, screen: &mut Screen, length: Duration) -> anyhow::Result<()> {
