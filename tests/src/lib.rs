@@ -19,3 +19,8 @@ pub use echo::Echo;
 pub use member::Served;
 pub use process::Process;
 pub use stranger::Stranger;
+
+/// README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
