@@ -23,6 +23,17 @@ impl JoinSource {
         Self::from_values(variable(JOIN), variable(JOIN_FILE), |path| fs::read_to_string(path))
     }
 
+    /// What `MESH_JOIN` may hold: a join string, or `off` in whatever case.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse(text: &str) -> Result<Self, JoinStringError> {
+        if text.trim().eq_ignore_ascii_case("off") {
+            return Ok(Self::Off);
+        }
+        JoinString::parse(text).map(Self::Join)
+    }
+
     fn from_values(
         join: Option<String>,
         file: Option<String>,
@@ -31,11 +42,10 @@ impl JoinSource {
         let set = |value: Option<String>| value.filter(|value| !value.trim().is_empty());
         match (set(join), set(file)) {
             (None, None) => Err(JoinSourceError::Unset),
-            (Some(join), _) if join.trim() == "off" => Ok(Self::Off),
-            (Some(_), Some(_)) => Err(JoinSourceError::Both),
-            (Some(join), None) => match JoinString::parse(&join) {
-                Ok(join) => Ok(Self::Join(join)),
-                Err(source) => Err(JoinSourceError::Variable { source }),
+            (Some(join), file) => match (Self::parse(&join), file) {
+                (Ok(Self::Off), _) => Ok(Self::Off),
+                (_, Some(_)) => Err(JoinSourceError::Both),
+                (parsed, None) => parsed.map_err(|source| JoinSourceError::Variable { source }),
             },
             (None, Some(path)) => {
                 let path = PathBuf::from(path);
@@ -108,6 +118,7 @@ mod tests {
         assert_eq!(source(None, Some("there"), &format!("{line}\n")).unwrap(), joined);
         assert_eq!(source(Some(""), Some("there"), &line).unwrap(), joined);
         assert_eq!(source(Some("off"), None, "").unwrap(), JoinSource::Off);
+        assert_eq!(source(Some(" OFF\n"), None, "").unwrap(), JoinSource::Off);
         assert_eq!(source(Some("off"), Some("there"), "").unwrap(), JoinSource::Off);
     }
 

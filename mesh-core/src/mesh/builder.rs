@@ -10,8 +10,8 @@ use super::registrar::Registrar;
 use super::registration::{Kept, RegistrationTable};
 use super::{Mesh, OutboundTrafficPolicy, Settings};
 use crate::ads::{Config, ConfigStream, SavedConfig, View};
-use crate::join::{JoinSource, JoinSourceError, JoinString, JoinStringError, Member, RenewalError};
-use crate::saved::{Loaded, SavedItem, SavedState, StateLocation};
+use crate::join::{JoinSource, JoinSourceError, JoinStringError, Member, RenewalError};
+use crate::saved::{Loaded, SavedItem, SavedState, StateLocation, StateLocationError};
 use crate::snapshot::Snapshot;
 
 /// Options of a mesh that is about to start; see [`Mesh::builder`].
@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 pub struct MeshBuilder {
     /// What is wrong with it is told at the start.
     join: Result<JoinSource, JoinStringError>,
-    state: StateLocation,
+    state: Result<StateLocation, StateLocationError>,
     settings: Settings,
     join_wait: Duration,
 }
@@ -33,6 +33,8 @@ pub enum StartError {
     #[error(transparent)]
     JoinString(#[from] JoinStringError),
     #[error(transparent)]
+    State(#[from] StateLocationError),
+    #[error(transparent)]
     Join(#[from] RenewalError),
     #[error("the mesh's own thread does not start: {0}")]
     Thread(io::Error),
@@ -42,16 +44,14 @@ impl MeshBuilder {
     /// Reads `MESH_JOIN` or `MESH_JOIN_FILE`, and `MESH_STATE`, `MESH_STATE_DIR`.
     ///
     /// # Errors
-    /// Where no mesh is named, or what is named cannot be read.
+    /// Where no mesh is named, or what is named cannot be read. What is wrong with `MESH_STATE` is told at the start, for it may
+    /// yet be overridden.
     pub fn from_env() -> Result<Self, StartError> {
         Ok(Self::new(Ok(JoinSource::from_env()?)))
     }
 
     pub(super) fn from_text(join: &str) -> Self {
-        Self::new(match join.trim() {
-            "off" => Ok(JoinSource::Off),
-            join => JoinString::parse(join).map(JoinSource::Join),
-        })
+        Self::new(JoinSource::parse(join))
     }
 
     fn new(join: Result<JoinSource, JoinStringError>) -> Self {
@@ -60,13 +60,13 @@ impl MeshBuilder {
 
     /// Saves configuration, key and SVID below this directory, so that a restart needs no control plane.
     pub fn state_directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.state = StateLocation::Directory(directory.into());
+        self.state = Ok(StateLocation::Directory(directory.into()));
         self
     }
 
     /// Saves nothing: a restart needs the control plane, and a token that can be used again.
     pub fn save_nothing(mut self) -> Self {
-        self.state = StateLocation::Off;
+        self.state = Ok(StateLocation::Off);
         self
     }
 
@@ -96,7 +96,7 @@ impl MeshBuilder {
     pub async fn start(self) -> Result<Mesh, StartError> {
         let JoinSource::Join(join) = self.join? else { return Ok(Mesh::off()) };
         let trust_domain = join.trust_domain.clone();
-        let member = Member::start(join, &self.state, self.join_wait).await?;
+        let member = Member::start(join, &self.state?, self.join_wait).await?;
         let mesh = Mesh::start(member, self.settings).map_err(StartError::Thread)?;
         tracing::info!(%trust_domain, hosts = mesh.snapshot().hosts.len(), "in the mesh");
         Ok(mesh)

@@ -15,27 +15,42 @@ pub enum StateLocation {
     Directory(PathBuf),
 }
 
+/// `MESH_STATE` says neither that state is to be saved nor that it is not: what was meant is not guessed, since one of the two
+/// writes a private key to disk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("MESH_STATE={value} is not known: write `off` to save nothing, `on` or nothing to save")]
+pub struct StateLocationError {
+    value: String,
+}
+
 impl StateLocation {
     /// `MESH_STATE=off`, else `MESH_STATE_DIR`, else `$XDG_STATE_HOME/mesh`, else `$HOME/.local/state/mesh`, else off.
-    pub fn from_env() -> Self {
+    ///
+    /// # Errors
+    /// When `MESH_STATE` is neither `on` nor `off`, in whatever case.
+    pub fn from_env() -> Result<Self, StateLocationError> {
         Self::from_values(|name| env::var_os(name))
     }
 
-    fn from_values(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+    fn from_values(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, StateLocationError> {
         let set = |name| variable(name).filter(|value| !value.is_empty());
-        if set("MESH_STATE").is_some_and(|value| value == "off") {
-            return Self::Off;
+        match set("MESH_STATE") {
+            Some(value) if value.eq_ignore_ascii_case("off") => return Ok(Self::Off),
+            Some(value) if !value.eq_ignore_ascii_case("on") => {
+                return Err(StateLocationError { value: value.to_string_lossy().into_owned() });
+            }
+            _ => {}
         }
         if let Some(directory) = set("MESH_STATE_DIR") {
-            return Self::Directory(directory.into());
+            return Ok(Self::Directory(directory.into()));
         }
         // The XDG rules: a relative path there is to be ignored.
         let absolute = |name| set(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = || absolute("HOME").map(|home| home.join(".local/state"));
-        match absolute("XDG_STATE_HOME").or_else(home) {
+        Ok(match absolute("XDG_STATE_HOME").or_else(home) {
             Some(base) => Self::Directory(base.join("mesh")),
             None => Self::Off,
-        }
+        })
     }
 }
 
@@ -57,7 +72,7 @@ mod tests {
                 Some(path) => StateLocation::Directory(path.into()),
                 None => StateLocation::Off,
             };
-            assert_eq!(StateLocation::from_values(variable), expected, "{values:?}");
+            assert_eq!(StateLocation::from_values(variable), Ok(expected), "{values:?}");
         }
         let home = ("HOME", "/home/me");
         check(&[("MESH_STATE_DIR", "/s"), ("XDG_STATE_HOME", "/x"), home], Some("/s"));
@@ -65,7 +80,21 @@ mod tests {
         check(&[("XDG_STATE_HOME", "x"), home], Some("/home/me/.local/state/mesh"));
         check(&[("MESH_STATE_DIR", ""), ("XDG_STATE_HOME", ""), home], Some("/home/me/.local/state/mesh"));
         check(&[("MESH_STATE", "off"), ("MESH_STATE_DIR", "/s")], None);
+        check(&[("MESH_STATE", "Off"), home], None);
         check(&[("MESH_STATE", "on"), home], Some("/home/me/.local/state/mesh"));
+        check(&[("MESH_STATE", ""), home], Some("/home/me/.local/state/mesh"));
         check(&[], None);
+    }
+
+    #[test]
+    fn a_word_that_is_neither_on_nor_off_is_refused_by_name() {
+        for word in ["nope", "0", "false", "disabled"] {
+            let refused = StateLocation::from_values(|name| (name == "MESH_STATE").then(|| word.into()));
+            let refused = refused.expect_err(word).to_string();
+            assert!(
+                refused.contains(&format!("MESH_STATE={word}")) && refused.contains("`off`"),
+                "{refused}"
+            );
+        }
     }
 }

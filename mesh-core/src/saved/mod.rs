@@ -12,5 +12,5 @@ pub mod owner_only;
 mod state;
 
 pub use identity::{SavedIdentityError, decode_identity, encode_identity};
-pub use location::StateLocation;
+pub use location::{StateLocation, StateLocationError};
 pub use state::{Loaded, Rejected, SavedItem, SavedState, SavedStateError};

@@ -5,9 +5,9 @@
 //! old or new.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,18 @@ pub fn prepare_directory(path: &Path) -> Result<(), OwnerOnlyError> {
         return Err(OwnerOnlyError::Kind { path: path.into(), wanted: "a directory" });
     }
     check_mode(path, metadata.mode())
+}
+
+/// Takes a file away from everybody but its owner; a link is left alone, for what it leads to is not ours.
+///
+/// # Errors
+/// When its mode cannot be changed.
+pub fn restrict(path: &Path) -> Result<(), OwnerOnlyError> {
+    let metadata = fs::symlink_metadata(path).map_err(failed("examine", path))?;
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed("restrict", path))
 }
 
 /// Reads a whole file; `None` when there is none.
@@ -107,7 +119,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OwnerO
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 

@@ -87,6 +87,7 @@ impl SavedState {
         let StateLocation::Directory(base) = location else {
             return Ok(Self::off());
         };
+        owner_only::prepare_directory(base)?;
         for slot in 0..SLOTS_MAX {
             let directory = slot_directory(base, owner, slot);
             owner_only::prepare_directory(&directory)?;
@@ -164,12 +165,17 @@ impl Slot {
     }
 
     /// Moves an item out of the way; the numbers are few, and the last one is overwritten.
+    ///
+    /// It may have been set aside for being open to others, and may hold the key of an SVID that is still good.
     fn set_aside(&self, item: SavedItem, reason: String) -> Rejected {
         let path = self.path(item);
         let numbered = |number| self.directory.join(format!("{}.rejected-{number}", item.name()));
         let free = (0..REJECTED_MAX).find(|number| fs::symlink_metadata(numbered(*number)).is_err());
         let target = numbered(free.unwrap_or(REJECTED_MAX - 1));
         let set_aside = fs::rename(&path, &target).is_ok().then_some(target);
+        if let Some(Err(error)) = set_aside.as_deref().map(owner_only::restrict) {
+            tracing::warn!(%error, "a file that was set aside stays open to others");
+        }
         Rejected { path, reason, set_aside }
     }
 }
@@ -262,7 +268,9 @@ mod tests {
             spoil();
             let rejected = rejected(&state);
             assert!(rejected.reason.contains(reason), "{rejected}");
-            assert!(rejected.set_aside.as_ref().unwrap().exists());
+            let set_aside = rejected.set_aside.as_ref().unwrap();
+            let mode = fs::metadata(set_aside).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{rejected}");
             assert!(matches!(state.load(SavedItem::Config), Loaded::Absent));
         };
         let spoil = |bytes: &[u8]| {
@@ -292,11 +300,15 @@ mod tests {
 
     #[test]
     fn a_directory_open_to_others_is_refused() {
-        let (_scratch, location) = scratch();
-        let directory = SavedState::open(&location, "me").unwrap().directory().unwrap().to_owned();
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)).unwrap();
-        let error = SavedState::open(&location, "me").unwrap_err().to_string();
-        assert!(error.contains("chmod"), "{error}");
+        let (scratch, location) = scratch();
+        let slot = SavedState::open(&location, "me").unwrap().directory().unwrap().to_owned();
+        for directory in [slot, scratch.path().join("state")] {
+            let set_mode = |mode| fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+            set_mode(0o755);
+            let error = SavedState::open(&location, "me").unwrap_err().to_string();
+            assert!(error.contains(directory.to_str().unwrap()) && error.contains("chmod go-rwx"), "{error}");
+            set_mode(0o700);
+        }
     }
 
     #[test]
