@@ -65,7 +65,7 @@ pub(super) async fn rejoin(join: &JoinString, source: &Arc<IdentitySource>) -> R
     CertificateRequest::new()?.send(channel, Some(&join.token), wanted).await
 }
 
-/// Why there is no certificate.
+/// Why there is no certificate. Each message is whole, cause included, so none has a source, which would be told twice.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum JoinError {
@@ -81,9 +81,9 @@ pub enum JoinError {
     )]
     Unreachable { message: String },
     #[error("the control plane's answer cannot be used: {0}")]
-    Answer(#[from] AnswerError),
+    Answer(AnswerError),
     #[error("cannot make a key and certificate request: {0}")]
-    Request(#[from] rcgen::Error),
+    Request(rcgen::Error),
     #[error(transparent)]
     NoAddress(#[from] NoAddress),
 }
@@ -106,6 +106,18 @@ impl JoinError {
             | Code::Unimplemented => Self::Refused { message: status.message().into() },
             _ => Self::Unreachable { message: innermost(status) },
         }
+    }
+}
+
+impl From<AnswerError> for JoinError {
+    fn from(error: AnswerError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<rcgen::Error> for JoinError {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Request(error)
     }
 }
 

@@ -139,7 +139,8 @@ impl tower::Service<Uri> for ControlPlaneConnector {
 #[error("no address of the control plane is given")]
 pub struct NoAddress;
 
-/// No address of the control plane could be used.
+/// No address of the control plane could be used. In words it is the addresses, each with why not: whoever meets it knows what he
+/// tried to do, and says so.
 #[derive(Debug)]
 pub struct ConnectError {
     /// One for each address, in the order in which they were tried.
@@ -157,9 +158,8 @@ pub struct Attempt {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the control plane cannot be reached")?;
         for (number, Attempt { address, source }) in self.attempts.iter().enumerate() {
-            let separator = if number == 0 { ": " } else { "; " };
+            let separator = if number == 0 { "" } else { "; " };
             match PeerRefusal::find(source) {
                 Some(refusal) => write!(f, "{separator}{address}: {refusal}")?,
                 None => write!(f, "{separator}{address}: {source}")?,
