@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time;
 use tower::ServiceExt;
@@ -16,6 +17,7 @@ use tower::ServiceExt;
 use crate::connection::{Conn, Protocol};
 use crate::layer::MeshService;
 use crate::protocol::{FIRST_REQUEST_TIMEOUT, Http};
+use crate::refusal;
 
 /// Every connection of a server; dropping it ends them all at once.
 #[derive(Debug)]
@@ -50,6 +52,14 @@ impl Connections {
     }
 }
 
+/// What the requests of a connection tell the task that drives it.
+struct Requests {
+    /// There has been one, or the handshake promises it.
+    seen: AtomicBool,
+    /// One was refused for its connection's sake: no further one shall come by it.
+    last: Notify,
+}
+
 /// One connection to its end.
 async fn drive(
     conn: Conn,
@@ -59,19 +69,33 @@ async fn drive(
 ) {
     let peer = conn.peer().clone();
     let protocol = conn.protocol();
-    let requested = Arc::new(AtomicBool::new(protocol != Protocol::Unknown));
+    let requests =
+        Arc::new(Requests { seen: AtomicBool::new(protocol != Protocol::Unknown), last: Notify::new() });
     let answer = {
-        let (peer, requested) = (peer.clone(), Arc::clone(&requested));
+        let (peer, requests) = (peer.clone(), Arc::clone(&requests));
         service_fn(move |mut request: Request<Incoming>| {
-            requested.store(true, Ordering::Relaxed);
+            requests.seen.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer.clone());
             // The one erasure of the foreign body: hyper's becomes axum's.
-            service.clone().oneshot(request.map(axum::body::Body::new))
+            let answer = service.clone().oneshot(request.map(axum::body::Body::new));
+            let requests = Arc::clone(&requests);
+            answer.inspect_ok(move |response| {
+                if response.extensions().get() == Some(&refusal::Connection::Ends) {
+                    requests.last.notify_one();
+                }
+            })
         })
     };
     let connection = http.of(protocol).serve_connection_with_upgrades(TokioIo::new(conn), answer);
     let mut connection = std::pin::pin!(connection);
     let mut first_request = std::pin::pin!(time::sleep(FIRST_REQUEST_TIMEOUT));
+    let mut ending = std::pin::pin!(async {
+        tokio::select! {
+            // An error says that the owner is gone, who has ended this task by then.
+            _ = draining.wait_for(|draining| *draining) => {}
+            () = requests.last.notified() => {}
+        }
+    });
     let (mut told, mut checked) = (false, false);
     loop {
         tokio::select! {
@@ -81,14 +105,13 @@ async fn drive(
                 }
                 return;
             }
-            // An error says that the owner is gone, who has ended this task by then.
-            _ = draining.wait_for(|draining| *draining), if !told => {
+            () = &mut ending, if !told => {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = &mut first_request, if !checked => {
                 checked = true;
-                if !requested.load(Ordering::Relaxed) {
+                if !requests.seen.load(Ordering::Relaxed) {
                     return;
                 }
             }

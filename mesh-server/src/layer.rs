@@ -19,6 +19,9 @@ use crate::stack;
 ///
 /// Inside a router it would miss the routes merged later and judge paths that routing has already changed. It notices
 /// that, refuses every request, and logs the line to write instead.
+///
+/// Policy and mode of this moment hold for each request. On a connection that a new mode would not let in every request is
+/// denied; HTTP/1.1 is closed by that, HTTP/2 only by [`Server`](crate::Server), since a layer cannot send a GOAWAY.
 #[derive(Debug, Clone)]
 pub struct MeshLayer(());
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use http::{Extensions, StatusCode};
+use mesh_core::resource::MtlsMode;
 
 use crate::listener::Site;
 
@@ -32,6 +33,18 @@ pub enum Transport {
     Mtls,
     /// Bytes as they came; nobody proved anything.
     Plaintext,
+}
+
+impl Transport {
+    /// Whether a connection of this kind is let in under `mode`: a new one by its handshake, an open one with each request.
+    pub(crate) fn fits(self, mode: MtlsMode) -> bool {
+        match mode {
+            MtlsMode::Permissive => true,
+            MtlsMode::Strict => self == Self::Mtls,
+            // Mutual TLS is not terminated then, so what it proved counts no more.
+            MtlsMode::Disable => self == Self::Plaintext,
+        }
+    }
 }
 
 #[derive(Debug)]

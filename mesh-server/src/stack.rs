@@ -6,6 +6,7 @@
 //!   → canonical        canonical    before the first decision, so that policy and application judge the same request
 //!   → context          inherited    before anything may call out, so that every call inherits deadline and trace
 //!   → authn            guard        the peer's identity is that of its connection; headers prove nothing
+//!   → transport        guard        the mode may have changed since the handshake; a connection that does not fit it ends here
 //!   → authz            guard        last before the application, on all that the stages above established
 //!   → the application  run          under its context, its deadline, and a net for its panics
 //! ```
@@ -35,8 +36,8 @@ use tower::Service;
 use crate::canonical::canonicalize;
 use crate::inherited;
 use crate::listener::{Event, Inbound};
-use crate::peer::Peer;
-use crate::refusal::{Refusal, RefusalBody};
+use crate::peer::{Peer, Transport};
+use crate::refusal::{Connection, Refusal, RefusalBody};
 
 /// A request that every stage let through.
 struct Admitted {
@@ -54,8 +55,9 @@ where
     let is_grpc = is_grpc(&parts.headers);
     let admitted = match guard(&mut parts) {
         Ok(admitted) => admitted,
-        Err(refusal) => return Ok(refusal.respond(is_grpc)),
+        Err(refusal) => return Ok(refusal.respond(is_grpc, parts.version)),
     };
+    let version = parts.version;
     tell(&mut parts, &admitted.peer);
     let request = Request::from_parts(parts, body);
     let deadline = admitted.context.deadline;
@@ -66,14 +68,14 @@ where
         None => contained.await,
         Some(deadline) => match tokio::time::timeout_at(deadline.into(), contained).await {
             Ok(outcome) => outcome,
-            Err(_) => return Ok(Refusal::from(Fault::Timeout).respond(is_grpc)),
+            Err(_) => return Ok(Refusal::from(Fault::Timeout).respond(is_grpc, version)),
         },
     };
     outcome.unwrap_or_else(|_| {
         let site = admitted.peer.site();
         site.counters.add(Event::Panic);
         tracing::error!(listener = %site.name, "a handler panicked; its request was answered with an error");
-        Ok(Refusal::from(Fault::Internal).respond(is_grpc))
+        Ok(Refusal::from(Fault::Internal).respond(is_grpc, version))
     })
 }
 
@@ -91,6 +93,7 @@ fn guard(parts: &mut Parts) -> Result<Admitted, Refusal> {
         Fault::BadRequest(reason.0)
     })?;
     if let Some(listener) = listener {
+        transport(&peer, &listener, http)?;
         authorize(&peer, &listener.policy, http)?;
     }
     Ok(Admitted { peer, context: Arc::new(context) })
@@ -128,24 +131,49 @@ fn configuration(peer: &Peer) -> Result<Option<Arc<InboundListener>>, Fault> {
     }
 }
 
+/// A connection that could not be made anew serves no further request: its mode is that of this moment, not that of its handshake.
+fn transport(peer: &Peer, listener: &InboundListener, http: InboundHttp<'_>) -> Result<(), Refusal> {
+    if peer.transport().fits(listener.mtls_mode) {
+        return Ok(());
+    }
+    let rule = match peer.transport() {
+        Transport::Plaintext => "an open plaintext connection, where mutual TLS is required by now",
+        Transport::Mtls => "an open connection of mutual TLS, which is not taken any more",
+    };
+    let mode = &listener.mtls_provenance;
+    let at = mode.at.as_deref().or(mode.document.as_deref());
+    Err(denied(peer, http, Reason { rule, at }, Connection::Ends))
+}
+
 fn authorize(peer: &Peer, policy: &Policy, http: InboundHttp<'_>) -> Result<(), Refusal> {
-    let site = peer.site();
     let facts = InboundFacts {
         principal: peer.principal(),
         source_ip: Some(peer.address().ip().to_canonical()),
-        destination_port: site.port,
+        destination_port: peer.site().port,
         http: Some(http),
     };
     let verdict = policy.decide(&facts, &mut NoTrace);
     if verdict.allowed {
         return Ok(());
     }
+    let rule = verdict.rule.unwrap_or("no ALLOW rule matches");
+    Err(denied(peer, http, Reason { rule, at: verdict.at }, Connection::Stays))
+}
+
+/// Why a request is denied, for the operator alone.
+struct Reason<'a> {
+    rule: &'a str,
+    at: Option<&'a str>,
+}
+
+fn denied(peer: &Peer, http: InboundHttp<'_>, reason: Reason<'_>, connection: Connection) -> Refusal {
+    let site = peer.site();
     let decision = fastrand::u64(..);
     site.counters.add(Event::DeniedRequest);
     tracing::warn!(
         decision = format_args!("{decision:016x}"),
-        rule = verdict.rule.unwrap_or("no ALLOW rule matches"),
-        at = verdict.at.unwrap_or("-"),
+        rule = reason.rule,
+        at = reason.at.unwrap_or("-"),
         caller = peer.principal().unwrap_or("-"),
         peer = %peer.address(),
         method = %http.method,
@@ -153,7 +181,7 @@ fn authorize(peer: &Peer, policy: &Policy, http: InboundHttp<'_>) -> Result<(), 
         listener = %site.name,
         "request denied"
     );
-    Err(Refusal { fault: Fault::Denied, decision: Some(decision) })
+    Refusal { fault: Fault::Denied, decision: Some(decision), connection }
 }
 
 /// Leaves the connection's facts where handlers look for them: ours, axum's, tonic's.

@@ -15,6 +15,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use mesh_core::authz::Policy;
 use mesh_core::resource::MtlsMode;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -54,9 +55,7 @@ async fn listening_at(address: SocketAddr) {
 async fn http2(mesh: &TestMesh, address: SocketAddr) -> http2::SendRequest<Body> {
     let stream = mesh.connect(address, "productpage").await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    sender
+    http2_over(stream).await.0
 }
 
 fn request(path: &str) -> Request<Body> {
@@ -101,13 +100,104 @@ async fn both_versions_are_served_with_and_without_an_identity() {
     assert_eq!(response.version(), Version::HTTP_2);
     assert_eq!(text(response).await, "cluster.local/ns/default/sa/productpage true");
 
-    let stream = TcpStream::connect(running.address).await.unwrap();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let plain = Request::get("/").header("host", "reviews").body(Body::empty()).unwrap();
-    let response = sender.send_request(plain).await.unwrap();
+    let (mut sender, _) = plain_http1(running.address).await;
+    let response = sender.send_request(for_reviews()).await.unwrap();
     assert_eq!(response.version(), Version::HTTP_11);
     assert_eq!(text(response).await, "nobody true");
+}
+
+/// A plaintext connection of HTTP/1.1, and when it ends.
+async fn plain_http1(address: SocketAddr) -> (http1::SendRequest<Body>, JoinHandle<()>) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    (sender, tokio::spawn(async { connection.await.unwrap() }))
+}
+
+/// A connection of HTTP/2, and when it ends.
+async fn http2_over<S>(stream: S) -> (http2::SendRequest<Body>, JoinHandle<()>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    (sender, tokio::spawn(async { connection.await.unwrap() }))
+}
+
+fn for_reviews() -> Request<Body> {
+    Request::get("/").header("host", "reviews").body(Body::empty()).unwrap()
+}
+
+/// The caller learns no more than of any other denial; the decision's number leads the operator to the reason.
+async fn assert_denied(response: Response<Incoming>) {
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(response.headers()["x-mesh-decision"].len(), 16);
+    assert_eq!(text(response).await, "RBAC: access denied");
+}
+
+#[tokio::test]
+async fn strict_ends_an_open_plaintext_connection_of_http1() {
+    let mesh = TestMesh::new();
+    let running = start(&mesh, Server::builder(&mesh.mesh), app()).await;
+    let (mut sender, ended) = plain_http1(running.address).await;
+    assert_eq!(text(sender.send_request(for_reviews()).await.unwrap()).await, "nobody true");
+
+    mesh.configure(running.address, MtlsMode::Strict, Policy::default());
+    let response = sender.send_request(for_reviews()).await.unwrap();
+    assert_eq!(response.headers()["connection"], "close");
+    assert_denied(response).await;
+    timeout(WAIT, ended).await.expect("the connection is closed").unwrap();
+    assert_eq!(running.counters.count(Event::DeniedRequest), 1);
+}
+
+#[tokio::test]
+async fn strict_ends_an_open_plaintext_connection_of_http2() {
+    let mesh = TestMesh::new();
+    let (slow, begun, finish) = slow_app();
+    let running = start(&mesh, Server::builder(&mesh.mesh), slow.merge(app())).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let (mut sender, ended) = http2_over(stream).await;
+    let under_way = tokio::spawn(sender.send_request(request("/slow")));
+    begun.notified().await;
+
+    mesh.configure(running.address, MtlsMode::Strict, Policy::default());
+    assert_denied(sender.send_request(request("/")).await.unwrap()).await;
+    let told = async {
+        while sender.send_request(request("/")).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WAIT, told).await.expect("GOAWAY");
+    // What was let in before is finished.
+    finish.notify_one();
+    assert_eq!(text(under_way.await.unwrap().unwrap()).await, "done");
+    timeout(WAIT, ended).await.expect("GOAWAY ends the connection").unwrap();
+}
+
+/// Istio's listener does not terminate the mesh's TLS then: nobody is somebody on a connection that could not be made anew.
+#[tokio::test]
+async fn disable_ends_an_open_connection_of_mutual_tls() {
+    let mesh = TestMesh::new();
+    let running = start(&mesh, Server::builder(&mesh.mesh), app()).await;
+    let (mut sender, ended) = http2_over(mesh.connect(running.address, "productpage").await).await;
+    assert_eq!(sender.send_request(request("/")).await.unwrap().status(), StatusCode::OK);
+
+    mesh.configure(running.address, MtlsMode::Disable, Policy::default());
+    assert_denied(sender.send_request(request("/")).await.unwrap()).await;
+    timeout(WAIT, ended).await.expect("the connection is closed").unwrap();
+    let (mut plain, _) = plain_http1(running.address).await;
+    assert_eq!(plain.send_request(for_reviews()).await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_new_mode_leaves_the_connections_that_fit_it() {
+    let mesh = TestMesh::new();
+    let running = start(&mesh, Server::builder(&mesh.mesh), app()).await;
+    let (mut mutual, _) = http2_over(mesh.connect(running.address, "productpage").await).await;
+    let (mut plain, _) = plain_http1(running.address).await;
+    assert_eq!(plain.send_request(for_reviews()).await.unwrap().status(), StatusCode::OK);
+    mesh.configure(running.address, MtlsMode::Strict, Policy::default());
+    assert_eq!(mutual.send_request(request("/")).await.unwrap().status(), StatusCode::OK);
+    mesh.configure(running.address, MtlsMode::Disable, Policy::default());
+    assert_eq!(plain.send_request(for_reviews()).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -198,6 +288,29 @@ async fn axums_own_server_takes_listener_and_layer() {
     listening_at(address).await;
     let response = http2(&mesh, address).await.send_request(request("/")).await.unwrap();
     assert_eq!(text(response).await, "cluster.local/ns/default/sa/productpage true");
+    server.abort();
+}
+
+#[tokio::test]
+async fn a_foreign_server_refuses_on_open_connections_too() {
+    let mesh = TestMesh::new();
+    let listener = MeshListener::bind(&mesh.mesh, "127.0.0.1:0").await.unwrap();
+    let address = listener.address();
+    mesh.configure(address, MtlsMode::Permissive, Policy::default());
+    let app = MeshLayer::new(&mesh.mesh).layer(app());
+    let server = tokio::spawn(axum::serve(listener, app.into_make_service()).into_future());
+    listening_at(address).await;
+    let (mut one, ended) = plain_http1(address).await;
+    let (mut two, _) = http2_over(TcpStream::connect(address).await.unwrap()).await;
+    assert_eq!(one.send_request(for_reviews()).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(two.send_request(request("/")).await.unwrap().status(), StatusCode::OK);
+
+    mesh.configure(address, MtlsMode::Strict, Policy::default());
+    assert_denied(one.send_request(for_reviews()).await.unwrap()).await;
+    timeout(WAIT, ended).await.expect("the connection is closed").unwrap();
+    for _ in 0..2 {
+        assert_denied(two.send_request(request("/")).await.unwrap()).await;
+    }
     server.abort();
 }
 
