@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use mesh_core::canonical::{NotAHost, NotCanonical};
 use mesh_core::mesh::ResolveError;
+use mesh_core::route::AbortStatus;
 use mesh_core::status::{Fault, ResponseFlag};
 
 use crate::connection::ConnectError;
@@ -102,6 +103,9 @@ pub enum ClientError {
     /// The route's timeout or the caller's deadline passed.
     #[error("upstream request timeout")]
     Deadline,
+    /// The rule answers so on purpose (`fault.abort`).
+    #[error("fault filter abort")]
+    Injected(AbortStatus),
 }
 
 /// Who has to do something about an error.
@@ -128,7 +132,8 @@ impl ClientError {
             | Self::OutsideRefused { .. }
             | Self::NoRoute { .. }
             | Self::NoCluster { .. }
-            | Self::NoHealthyEndpoint { .. } => Side::Mesh,
+            | Self::NoHealthyEndpoint { .. }
+            | Self::Injected(_) => Side::Mesh,
             Self::Connect(_)
             | Self::Overflow { .. }
             | Self::Refused { .. }
@@ -154,6 +159,7 @@ impl ClientError {
             Self::Refused { .. } | Self::Broken { reset: true, .. } => Fault::UpstreamReset,
             Self::Broken { reset: false, .. } => Fault::UpstreamTermination,
             Self::Deadline => Fault::Timeout,
+            Self::Injected(status) => status.fault(),
         }
     }
 
@@ -205,5 +211,7 @@ mod tests {
             14,
         );
         check(ClientError::Unsendable("CONNECT".into()), Side::Caller, None, 400, 13);
+        let injected = AbortStatus::Http(StatusCode::IM_A_TEAPOT);
+        check(ClientError::Injected(injected), Side::Mesh, Some("FI"), 418, 2);
     }
 }

@@ -18,7 +18,7 @@
 //! # Layout
 //!
 //! [`MeshClient`] and [`MeshChannel`] are the two doors to one `stack`, which says in what order a request passes the stages:
-//! `propagation`, `host`, route and split (mesh-core's), `deadline`, `retry`, `attempt`. Below them a `pool` per endpoint keeps
+//! `propagation`, `host`, route (mesh-core's), `fault`, split (mesh-core's), `deadline`, `retry`, `attempt`. Below them a `pool` per endpoint keeps
 //! what carries requests, the `connection`s. `body` holds the one body type of each direction, [`ClientError`] says why the
 //! mesh answered in a destination's place.
 
@@ -31,6 +31,7 @@ mod connection;
 mod deadline;
 mod endpoint;
 mod error;
+mod fault;
 mod host;
 mod outbound;
 mod passthrough;

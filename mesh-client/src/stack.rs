@@ -1,11 +1,12 @@
 //! The way of a request, written once:
 //!
 //! ```text
-//!   context ► host ► route ► split ► deadline ► retry( balance ► connection )
+//!   context ► host ► route ► fault ► split ► deadline ► retry( balance ► connection )
 //! ```
 //! * **context** first, since everything after it may read the deadline, trace and headers that the request inherits;
 //! * **host**: one look at one snapshot, whose closure serves the request to its end, whatever is published meanwhile;
 //! * **route** sees the path in canonical form and the headers as they will be sent, save for its own changes;
+//! * **fault** waits or answers before anything is chosen or sent, and its wait is no part of the route's timeout;
 //! * **split** chooses once per request, not per attempt: a retry must not leak a request into another version;
 //! * **deadline** lies around all attempts and the response's body, as the route's timeout is defined;
 //! * **retry** inside it asks another endpoint each time; **balance** and **connection** know one attempt only.
@@ -14,7 +15,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -34,6 +35,7 @@ use crate::channel;
 use crate::connection::Outgoing;
 use crate::deadline::{Limits, Timer, grpc_timeout};
 use crate::error::ClientError;
+use crate::fault;
 use crate::host::{self, Destination};
 use crate::outbound::Outbound;
 use crate::propagation;
@@ -113,10 +115,22 @@ impl Call<'_> {
                 let sending = pin!(self.outbound.state.passthrough.send(host, request));
                 self.within(limits, sending).await
             }
-            Destination::Mesh(config) => match self.route(&config, head)? {
-                Step::Answer(response) => Ok(response),
-                Step::Forward(route, forward) => self.forward(&config, (route, forward), request, rng).await,
-            },
+            Destination::Mesh(config) => {
+                let (route, step) = self.route(&config, head)?;
+                let held_up = match &route.filters.fault {
+                    Some(fault) => {
+                        let deadline = self.limits(head).deadline(self.start).map(Into::into);
+                        fault::inject(fault, deadline, rng).await?
+                    }
+                    None => Duration::ZERO,
+                };
+                match step {
+                    Step::Answer(response) => Ok(response),
+                    Step::Forward(forward) => {
+                        self.forward(&config, (route, forward, held_up), request, rng).await
+                    }
+                }
+            }
         }
     }
 
@@ -156,7 +170,7 @@ impl Call<'_> {
         &self,
         config: &'c HostConfig,
         head: &mut http::request::Parts,
-    ) -> Result<Step<'c>, ClientError> {
+    ) -> Result<(&'c Route, Step<'c>), ClientError> {
         let uri = head.uri.clone();
         let path = canonicalize_uri(&mut head.uri, config.path_normalization)?;
         let facts = RequestFacts {
@@ -171,20 +185,20 @@ impl Call<'_> {
             return Err(ClientError::NoRoute { host: config.name.clone() });
         };
         let mut response = match &route.action {
-            RouteAction::Forward(forward) => return Ok(Step::Forward(route, forward)),
+            RouteAction::Forward(forward) => return Ok((route, Step::Forward(forward))),
             RouteAction::Redirect(redirect) => answer::redirect(redirect.status, &redirect.location(&facts)),
             RouteAction::DirectResponse(direct) => {
                 answer::direct(direct.status, direct.body.clone(), self.protocol)
             }
         };
         route.apply_response(None, response.headers_mut());
-        Ok(Step::Answer(response))
+        Ok((route, Step::Answer(response)))
     }
 
     async fn forward(
         &self,
         config: &HostConfig,
-        (route, forward): (&Route, &Forward),
+        (route, forward, held_up): (&Route, &Forward, Duration),
         request: &mut Outgoing,
         rng: &mut Rng,
     ) -> Result<Response<ResponseBody>, ClientError> {
@@ -199,7 +213,8 @@ impl Call<'_> {
         let destination = choice.destination;
         let cluster = config.clusters.get(destination.cluster_index).and_then(Option::as_ref);
         let cluster = cluster.ok_or_else(|| no_cluster(&destination.cluster))?;
-        let limits = Limits { route: forward.timeout, ..self.limits(&request.head) };
+        let timeout = forward.timeout.map(|timeout| timeout.saturating_add(held_up));
+        let limits = Limits { route: timeout, ..self.limits(&request.head) };
         route.apply_request(destination, &mut request.head)?;
         host::settle_authority(&mut request.head, None)?;
         let record = self.outbound.state.records.of(&cluster.spec.name);
@@ -270,7 +285,7 @@ impl Call<'_> {
 
 /// What a rule makes of a request.
 enum Step<'c> {
-    Forward(&'c Route, &'c Forward),
+    Forward(&'c Forward),
     Answer(Response<ResponseBody>),
 }
 

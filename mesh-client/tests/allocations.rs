@@ -16,8 +16,8 @@ use mesh_core::resource::{
     BalancerPolicy, ClusterSpec, EndpointSpec, Health, Provenance, UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
-    Forward, HeaderOperations, RetryPolicy, Rewrite, Route, RouteAction, RouteMatch, RouteTable, Split,
-    WeightedDestination,
+    Forward, HeaderOperations, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters, RouteMatch,
+    RouteTable, Split, WeightedDestination,
 };
 use mesh_core::snapshot::{Cluster, HostConfig, HostState, Snapshot};
 use tower::Service;
@@ -91,6 +91,7 @@ fn mesh(address: SocketAddr) -> Mesh {
     let route = Route {
         provenance: Provenance::default(),
         condition: RouteMatch::everything(),
+        filters: RouteFilters::default(),
         action: RouteAction::Forward(Forward {
             split: Split::new(vec![destination(90), destination(10)]),
             timeout: None,

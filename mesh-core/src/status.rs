@@ -53,6 +53,14 @@ pub enum Fault {
     /// The time for the request is over.
     #[error("upstream request timeout")]
     Timeout,
+    /// A rule answers so on purpose.
+    #[error("fault filter abort")]
+    Injected {
+        /// What an HTTP caller sees.
+        status: StatusCode,
+        /// What a gRPC caller sees.
+        grpc_status: u8,
+    },
 }
 
 /// What happened, in Envoy's words for access logs and metrics.
@@ -76,16 +84,30 @@ pub enum ResponseFlag {
     UT,
     /// Downstream connection termination: the caller's part failed.
     DC,
+    /// Delay injected.
+    DI,
+    /// Fault injected.
+    FI,
 }
 
 impl Fault {
+    /// An injected fault that is written as an HTTP status.
+    pub fn injected_http(status: StatusCode) -> Self {
+        Self::Injected { status, grpc_status: grpc_status_of(status) }
+    }
+
+    /// An injected fault that is written as a gRPC status.
+    pub fn injected_grpc(grpc_status: u8) -> Self {
+        Self::Injected { status: http_status_of(grpc_status), grpc_status }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoCluster(status) => *status,
+            Self::NoCluster(status) | Self::Injected { status, .. } => *status,
             Self::DeniedOutbound => StatusCode::BAD_GATEWAY,
             Self::NotConfigured
             | Self::Unresolved
@@ -105,6 +127,7 @@ impl Fault {
         match (self, self.status()) {
             (Self::Timeout, _) => GRPC_DEADLINE_EXCEEDED,
             (Self::Internal, _) => GRPC_INTERNAL,
+            (Self::Injected { grpc_status, .. }, _) => *grpc_status,
             (_, status) => grpc_status_of(status),
         }
     }
@@ -121,6 +144,7 @@ impl Fault {
             Self::UpstreamTermination => Some(ResponseFlag::UC),
             Self::Timeout => Some(ResponseFlag::UT),
             Self::RequestBody => Some(ResponseFlag::DC),
+            Self::Injected { .. } => Some(ResponseFlag::FI),
             Self::BadRequest(_)
             | Self::Denied
             | Self::NotConfigured
@@ -137,8 +161,19 @@ impl Fault {
 
 impl ResponseFlag {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 9] =
-        [Self::NR, Self::NC, Self::UH, Self::UF, Self::UO, Self::UR, Self::UC, Self::UT, Self::DC];
+    pub const ALL: [Self; 11] = [
+        Self::NR,
+        Self::NC,
+        Self::UH,
+        Self::UF,
+        Self::UO,
+        Self::UR,
+        Self::UC,
+        Self::UT,
+        Self::DC,
+        Self::DI,
+        Self::FI,
+    ];
 
     /// As access logs write it.
     pub const fn as_str(self) -> &'static str {
@@ -152,6 +187,8 @@ impl ResponseFlag {
             Self::UC => "UC",
             Self::UT => "UT",
             Self::DC => "DC",
+            Self::DI => "DI",
+            Self::FI => "FI",
         }
     }
 }
@@ -200,6 +237,25 @@ pub fn grpc_status_of(status: StatusCode) -> u8 {
         429 | 502 | 503 | 504 => 14,
         _ => 2,
     }
+}
+
+/// The HTTP status that stands for a gRPC status (`google.rpc.Code`'s own table).
+fn http_status_of(grpc_status: u8) -> StatusCode {
+    let status = match grpc_status {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    };
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Percent-encoded as gRPC wants it: all but printable ASCII, and `%` itself.
@@ -257,6 +313,10 @@ mod tests {
         check(Fault::UpstreamReset, 503, "14", "UR");
         check(Fault::UpstreamTermination, 503, "14", "UC");
         check(Fault::RequestBody, 400, "13", "DC");
+        check(Fault::injected_http(StatusCode::TOO_MANY_REQUESTS), 429, "14", "FI");
+        check(Fault::injected_grpc(14), 503, "14", "FI");
+        check(Fault::injected_grpc(5), 404, "5", "FI");
+        check(Fault::injected_grpc(2), 500, "2", "FI");
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub use service_entry::{EntryPort, Location, Resolution, ServiceEntry};
 pub use set::{Age, Document, DocumentKey, DocumentSet};
 pub use spec::{Spec, SpecOf, known_fields};
 pub use virtual_service::{
-    DirectResponse, HttpAction, HttpMatch, HttpRule, Redirect, RedirectPath, RedirectPort, RegexRewrite,
-    Rewrite, RouteDestination, VirtualService,
+    Abort, AbortStatus, Delay, DirectResponse, Fault, HttpAction, HttpMatch, HttpRule, Redirect,
+    RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination, VirtualService,
 };
 pub use whole::{WholeFinding, check_whole};
 pub use workload::{ContainerPort, Deployment, EndpointSlice, SERVICE_NAME_LABEL, SliceEndpoint};

@@ -236,9 +236,33 @@ pub struct Retries {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Faults {
     /// A delay.
-    pub delay: Option<serde_json::Value>,
+    pub delay: Option<FaultDelay>,
     /// An abort.
-    pub abort: Option<serde_json::Value>,
+    pub abort: Option<FaultAbort>,
+}
+
+/// A delay that is injected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultDelay {
+    /// Of how many requests.
+    pub percentage: f64,
+    /// How long.
+    pub duration: String,
+    /// Whether this request waits; null where a draw would have to decide.
+    pub applies: Option<bool>,
+}
+
+/// An answer that is injected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaultAbort {
+    /// Of how many requests.
+    pub percentage: f64,
+    /// As an HTTP status.
+    pub status: Option<u16>,
+    /// As a gRPC status.
+    pub grpc_status: Option<u8>,
+    /// Whether this request is answered so; null where a draw would have to decide.
+    pub applies: Option<bool>,
 }
 
 /// A copy.

@@ -10,11 +10,12 @@
 //! # Layout
 //!
 //! `question` and `decision` (with `inbound_decision`) are the contract; `explainer` answers; `closure` goes through the wire;
-//! `request`, `outbound`, `split`, `target` and `inbound` are the steps; `text` is the answer for people.
+//! `request`, `outbound`, `fault`, `split`, `target` and `inbound` are the steps; `text` is the answer for people.
 
 mod closure;
 mod decision;
 mod explainer;
+mod fault;
 mod inbound;
 mod inbound_decision;
 mod outbound;
@@ -26,9 +27,9 @@ mod text;
 
 pub use closure::Translate;
 pub use decision::{
-    Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, Faults, HeaderChanges, Inbound,
-    InboundRequest, Mirror, Outcome, RedirectTaken, Retries, RouteTaken, Sticky, TransportResult,
-    UpstreamRequest, UpstreamTls, Verdict,
+    Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, FaultAbort, FaultDelay, Faults,
+    HeaderChanges, Inbound, InboundRequest, Mirror, Outcome, RedirectTaken, Retries, RouteTaken, Sticky,
+    TransportResult, UpstreamRequest, UpstreamTls, Verdict,
 };
 pub use explainer::{Explainer, Unanswerable};
 pub use question::{At, ExportTo, From, Ignored, InvalidArgument, Overrides, Protocol, Question, Transport};

@@ -19,6 +19,7 @@ use super::decision::{
     Retries, RouteTaken, UpstreamRequest, UpstreamTls,
 };
 use super::explainer::{Unanswerable, is_grpc};
+use super::fault;
 use super::inbound::{self, Arriving};
 use super::question::{Protocol, Question};
 use super::request::{self, Request};
@@ -113,6 +114,9 @@ impl Step<'_> {
             decision.outcome = Outcome::Unsupported;
             decision.reason = Some("TCP on a port whose rules are for HTTP".to_owned());
             return Ok(None);
+        }
+        if let Some(injection) = &route.filters.fault {
+            fault::inject(injection, self.question.draw, decision)?;
         }
         decision.response_headers = changes(&route.response_headers);
         match &route.action {
@@ -221,12 +225,16 @@ impl Step<'_> {
             Fault::DeniedOutbound => Outcome::DeniedOutbound,
             Fault::NoRoute => Outcome::NoRoute,
             Fault::NoHealthyEndpoint => Outcome::NoHealthyEndpoint,
+            Fault::Injected { .. } => Outcome::FaultAbort,
             _ => Outcome::NoCluster,
         };
         decision.status = Some(answer(fault, is_grpc).status().as_u16());
         decision.grpc_status = is_grpc.then(|| fault.grpc_status());
         decision.reason = Some(fault.to_string());
-        decision.response_flags = fault.response_flags().to_owned();
+        decision.response_flags = match &*decision.response_flags {
+            "-" => fault.response_flags().to_owned(),
+            before => format!("{before},{}", fault.response_flags()),
+        };
     }
 }
 
@@ -341,7 +349,7 @@ pub(super) fn owned(text: &Option<Arc<str>>) -> Option<String> {
 }
 
 /// `1.5s`, `250ms`.
-fn duration(duration: Duration) -> String {
+pub(super) fn duration(duration: Duration) -> String {
     let milliseconds = duration.as_secs_f64() * 1000.0;
     if milliseconds < 1000.0 { format!("{milliseconds}ms") } else { format!("{}s", duration.as_secs_f64()) }
 }

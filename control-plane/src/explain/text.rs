@@ -32,6 +32,14 @@ pub fn render(decision: &Decision) -> String {
         let key = sticky.key.as_deref().unwrap_or("the request has no key: drawn");
         table.row("sticky", joined([Some(&*sticky.on), Some(key), sticky.set_cookie.as_deref()]));
     }
+    if let Some(delay) = &decision.fault.delay {
+        table.row("delay", share(delay.percentage, &delay.duration, delay.applies));
+    }
+    if let Some(abort) = &decision.fault.abort {
+        let grpc = abort.grpc_status.map(|status| format!("grpc-status {status}"));
+        let status = grpc.or(abort.status.map(|status| status.to_string())).unwrap_or_default();
+        table.row("abort", share(abort.percentage, &status, abort.applies));
+    }
     if let Some(redirect) = &decision.redirect {
         table.row("location", redirect.location.clone());
     }
@@ -107,6 +115,12 @@ fn destination(destination: &Destination) -> String {
     let balancer = destination.load_balancer.as_deref().unwrap_or("does not exist");
     let name = format!("{}:{}{subset}", destination.host, destination.port);
     joined([Some(&*name), Some(&*format!("{share} %")), Some(balancer), Some(tls)])
+}
+
+/// What happens to a share of the requests, and whether to this one.
+fn share(percentage: f64, what: &str, applies: Option<bool>) -> String {
+    let applies = applies.map_or("by chance", |applies| if applies { "happens" } else { "does not happen" });
+    format!("{what}  {percentage} %  {applies}")
 }
 
 fn inbound_rows(table: &mut Table, inbound: &Inbound) {

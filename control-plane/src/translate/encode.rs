@@ -38,7 +38,7 @@ static ENDPOINT: Shape = Shape(&[(3, Field::Inner(&METADATA))]);
 /// `envoy.config.route.v3.RouteConfiguration`
 pub(super) static ROUTES: Shape = Shape(&[(2, Field::Inner(&VIRTUAL_HOST)), (17, Field::Inner(&METADATA))]);
 static VIRTUAL_HOST: Shape = Shape(&[(3, Field::Inner(&ROUTE))]);
-static ROUTE: Shape = Shape(&[(4, Field::Inner(&METADATA))]);
+static ROUTE: Shape = Shape(&[(4, Field::Inner(&METADATA)), (13, Field::Map(&PLAIN))]);
 /// `envoy.extensions.filters.http.rbac.v3.RBAC`
 pub(super) static RBAC: Shape = Shape(&[(1, Field::Inner(&RBAC_RULES))]);
 static RBAC_RULES: Shape = Shape(&[(2, Field::Map(&PLAIN))]);

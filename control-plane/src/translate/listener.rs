@@ -15,6 +15,7 @@ use envoy_types::pb::google::protobuf::{Any, BoolValue};
 use mesh_core::resource::BLOCK_ALL;
 
 use super::encode::{self, LISTENER, PLAIN};
+use super::filter;
 use super::name::host_port;
 use crate::document::OutboundTrafficPolicy;
 use crate::model::{View, World};
@@ -31,7 +32,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
     };
     let manager = HttpConnectionManager {
         stat_prefix: name.to_owned(),
-        http_filters: vec![router()],
+        http_filters: filter::of_listener(),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(ads()),
             route_config_name: routes,

@@ -11,6 +11,7 @@
 mod cluster;
 mod encode;
 mod endpoints;
+mod filter;
 mod header;
 mod inbound;
 mod listener;

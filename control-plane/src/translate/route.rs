@@ -22,7 +22,7 @@ use super::cluster::duration;
 use super::encode::{self, ROUTES};
 use super::metadata::{self, Entry};
 use super::name::{ClusterName, FORBIDDEN, host_port};
-use super::{header, matcher};
+use super::{filter, header, matcher};
 use crate::document::{self, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination};
 use crate::model::{Alternative, Routing, Service, View, World, host};
 
@@ -114,6 +114,7 @@ fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16)
             request_headers_to_remove: header::to_remove(&rule.headers.request),
             response_headers_to_add: header::to_add(&rule.headers.response),
             response_headers_to_remove: header::to_remove(&rule.headers.response),
+            typed_per_filter_config: filter::of_route(rule),
             action: Some(action.clone()),
             ..Route::default()
         };

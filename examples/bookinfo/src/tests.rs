@@ -22,7 +22,7 @@ use mesh_core::resource::{
     UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
-    Forward, HeaderOperations, Rewrite, Route, RouteAction, RouteMatch, RouteTable, Split,
+    Forward, HeaderOperations, Rewrite, Route, RouteAction, RouteFilters, RouteMatch, RouteTable, Split,
     WeightedDestination,
 };
 use mesh_core::snapshot::{Cluster, HostConfig, HostState, Snapshot};
@@ -156,6 +156,7 @@ fn host(service: &str, copies: Weighted<'_>) -> HostConfig {
     let route = Route {
         condition: RouteMatch::everything(),
         provenance: Provenance::default(),
+        filters: RouteFilters::default(),
         action: RouteAction::Forward(forward),
         request_headers: HeaderOperations::default(),
         response_headers: HeaderOperations::default(),

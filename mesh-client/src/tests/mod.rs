@@ -2,6 +2,7 @@
 
 mod body;
 mod channel;
+mod fault;
 mod identity;
 mod outside;
 mod peer;
@@ -26,8 +27,8 @@ use mesh_core::resource::{
     BalancerPolicy, ClusterSpec, EndpointSpec, Health, Provenance, UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
-    Forward, HeaderOperations, RetryPolicy, Rewrite, Route, RouteAction, RouteMatch, RouteTable, Split,
-    WeightedDestination,
+    Forward, HeaderOperations, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters, RouteMatch,
+    RouteTable, Split, WeightedDestination,
 };
 use mesh_core::snapshot::{Cluster, HostConfig, HostState, Snapshot};
 
@@ -117,6 +118,7 @@ fn route(condition: RouteMatch, action: RouteAction) -> Route {
     Route {
         provenance: Provenance::default(),
         condition,
+        filters: RouteFilters::default(),
         action,
         request_headers: HeaderOperations::default(),
         response_headers: HeaderOperations::default(),

@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 
 use super::connection_manager::{ConnectionManager, from_ads};
+use super::filters;
 use super::invalid::{Inside, Invalid, nothing_else};
 use crate::canonical::PathNormalization;
 
@@ -31,8 +32,8 @@ impl OutboundListener {
         let api = take(&mut wire.api_listener).and_then(|api| api.api_listener);
         let api = api.ok_or(Invalid::new("api_listener", "is missing"))?;
         let manager = ConnectionManager::parse(&api).inside("api_listener")?;
-        if let Some((filter, _)) = manager.filters.first() {
-            return Err(Invalid::new(filter, "is not supported by this mesh").inside("api_listener"));
+        for (filter, config) in &manager.filters {
+            filters::check_of_listener(config).inside(filter).inside("api_listener")?;
         }
         let RouteSpecifier::Rds(routes) = manager.routes else {
             return Err(Invalid::new("api_listener.route_specifier", "is not rds"));

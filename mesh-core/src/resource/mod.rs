@@ -3,6 +3,7 @@
 pub mod cluster;
 mod connection_manager;
 pub mod endpoint;
+mod filters;
 mod header_options;
 pub mod inbound;
 mod invalid;

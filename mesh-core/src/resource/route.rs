@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 
 use super::invalid::{Inside, Invalid, each, nothing_else};
 use super::metadata::Facts;
-use super::{header_options, matchers, route_action};
+use super::{filters, header_options, matchers, route_action};
 use crate::matcher::Text;
 use crate::route::{
     Forward, NotAStickyKey, PathMatch, QueryMatch, Route, RouteAction, RouteMatch, RouteTable,
@@ -97,6 +97,8 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
         }
         action => action,
     };
+    let filters =
+        filters::of_route(take(&mut wire.typed_per_filter_config)).inside("typed_per_filter_config")?;
     let (add, remove) = (take(&mut wire.request_headers_to_add), take(&mut wire.request_headers_to_remove));
     let request_headers = header_options::operations("request", add, remove)?;
     let (add, remove) = (take(&mut wire.response_headers_to_add), take(&mut wire.response_headers_to_remove));
@@ -105,7 +107,7 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
     wire.decorator = None;
     wire.stat_prefix.clear();
     nothing_else(&wire)?;
-    Ok(Route { condition, provenance, action, request_headers, response_headers })
+    Ok(Route { condition, provenance, filters, action, request_headers, response_headers })
 }
 
 /// What is ours on a route and decides: without it, a user would meet another version with every request.

@@ -2,6 +2,8 @@
 //! by the data path and `explain`.
 
 mod action;
+mod fault;
+mod fraction;
 mod header_operations;
 mod index;
 mod redirect;
@@ -18,13 +20,15 @@ use http::{HeaderMap, Method};
 use crate::canonical::CanonicalPath;
 
 pub use action::{DirectResponse, Forward, RetryPolicy, RouteAction};
+pub use fault::{Abort, AbortStatus, Delay, FaultInjection};
+pub use fraction::Fraction;
 pub use header_operations::HeaderOperations;
 pub use redirect::Redirect;
 pub use rewrite::{PathRewrite, Rewrite};
 pub use route_match::{PathMatch, QueryMatch, RouteMatch};
 pub use split::{Choice, Split, WeightedDestination};
 pub use sticky_key::{KeySource, NotAStickyKey, StickyKey};
-pub use table::{Route, RouteTable};
+pub use table::{Route, RouteFilters, RouteTable};
 
 /// What the matchers see of a request.
 #[derive(Debug, Clone, Copy)]

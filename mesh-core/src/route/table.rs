@@ -5,7 +5,7 @@ use crate::resource::Provenance;
 use crate::trace::Trace;
 
 use super::index::Index;
-use super::{HeaderOperations, RequestFacts, RouteAction, RouteMatch, WeightedDestination};
+use super::{FaultInjection, HeaderOperations, RequestFacts, RouteAction, RouteMatch, WeightedDestination};
 
 /// All routes of one host, compiled.
 #[derive(Debug, Default)]
@@ -21,12 +21,21 @@ pub struct Route {
     pub condition: RouteMatch,
     /// Where it came from.
     pub provenance: Provenance,
+    /// What is done before that.
+    pub filters: RouteFilters,
     /// What it does.
     pub action: RouteAction,
     /// Applied to the request, before the destination's own.
     pub request_headers: HeaderOperations,
     /// Applied to the response, before the destination's own.
     pub response_headers: HeaderOperations,
+}
+
+/// What a rule has done before its action, in this order.
+#[derive(Debug, Default)]
+pub struct RouteFilters {
+    /// Faults injected on purpose.
+    pub fault: Option<FaultInjection>,
 }
 
 impl RouteTable {

@@ -41,6 +41,7 @@ fn rule(at: usize, condition: RouteMatch) -> Route {
     Route {
         condition,
         provenance,
+        filters: RouteFilters::default(),
         action: RouteAction::DirectResponse(action),
         request_headers: HeaderOperations::default(),
         response_headers: HeaderOperations::default(),
@@ -201,6 +202,7 @@ fn forwarding(rewrite: Rewrite) -> Route {
         rewrite,
     };
     Route {
+        filters: RouteFilters::default(),
         action: RouteAction::Forward(forward),
         request_headers: HeaderOperations { set: vec![pair("route")], ..HeaderOperations::default() },
         response_headers: HeaderOperations { add: vec![pair("route")], ..HeaderOperations::default() },

@@ -61,8 +61,8 @@ const BAD: [(&str, &str, &[&str]); 10] = [
     ),
     (
         "a field not honoured yet",
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n    fault:\n      abort:\n        httpStatus: 500\n        percentage:\n          value: 100\n",
-        &["bad.yaml:11", "fault"],
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n    retries:\n      attempts: 3\n",
+        &["bad.yaml:11", "retries"],
     ),
 ];
 

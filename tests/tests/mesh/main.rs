@@ -1,5 +1,6 @@
 //! The whole mesh under test, in one binary: real processes, real sockets, real files.
 
+mod actions;
 mod bookinfo;
 mod control_plane_away;
 mod corpora;

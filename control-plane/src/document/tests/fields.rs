@@ -16,7 +16,7 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::VirtualService, "http[].route[].destination.port.number", Honoured);
     row(Kind::VirtualService, "http[].redirect.derivePort", Honoured);
     row(Kind::VirtualService, "http[].fault.abort.grpcStatus", Honoured);
-    row(Kind::VirtualService, "http[].fault", Unsupported);
+    row(Kind::VirtualService, "http[].fault.abort.http2Error", Unsupported);
     row(Kind::VirtualService, "http[].retries", Unsupported);
     row(Kind::VirtualService, "http[].match[].statPrefix", NoEffect);
     row(Kind::VirtualService, "tls[].match[].sniHosts", Honoured);

@@ -131,10 +131,39 @@ fn rewrites_headers_and_timeouts() {
 }
 
 #[test]
+fn faults() {
+    rule("fault: {delay: {fixedDelay: 7s, percentage: {value: 0.0001}}}", &[]);
+    rule("fault: {delay: {fixedDelay: 7s, percent: 10}}", &[(Code::Deprecated, "fault.delay.percent")]);
+    rule("fault: {abort: {httpStatus: 500, percentage: {value: 0.5}}}", &[]);
+    rule("fault: {abort: {grpcStatus: UNAVAILABLE, percentage: {value: 100}}}", &[]);
+    rule("fault: {}", &[(Code::MissingField, "fault")]);
+    rule("fault: {abort: {}}", &[(Code::Suspicious, "fault.abort")]);
+    rule("fault: {delay: {fixedDelay: 0s}}", &[(Code::InvalidValue, "fault.delay.fixedDelay")]);
+    for (bad, field) in [
+        ("delay: {fixedDelay: 3s, percentage: {value: 101}}", "delay.percentage.value"),
+        ("delay: {fixedDelay: 3s, percentage: {value: 0.00001}}", "delay.percentage"),
+        ("abort: {httpStatus: 199}", "abort.httpStatus"),
+        ("abort: {grpcStatus: NOPE}", "abort.grpcStatus"),
+    ] {
+        rule(&format!("fault: {{{bad}}}"), &[(Code::InvalidValue, &format!("fault.{field}"))]);
+    }
+    for (never, field) in [
+        ("delay: {exponentialDelay: 3s}", "delay.exponentialDelay"),
+        ("abort: {http2Error: REFUSED_STREAM}", "abort.http2Error"),
+    ] {
+        let field = format!("fault.{field}");
+        rule(
+            &format!("fault: {{{never}}}"),
+            &[(Code::UnsupportedField, &field), (Code::InvalidValue, &field)],
+        );
+    }
+    rule("redirect: {uri: /x}, fault: {abort: {httpStatus: 500}}", &[(Code::Conflict, "fault")]);
+}
+
+#[test]
 fn what_is_not_honoured_is_refused_by_name_and_checked() {
     for good in [
         "retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,503'}",
-        "fault: {abort: {httpStatus: 500, percentage: {value: 0.5}}}",
         "mirror: {host: c}",
         "corsPolicy: {allowOrigins: [{exact: x}], maxAge: 24h}",
     ] {
@@ -143,7 +172,6 @@ fn what_is_not_honoured_is_refused_by_name_and_checked() {
     }
     for (bad, field) in [
         ("retries: {attempts: 1, retryOn: nonsense}", "retries.retryOn"),
-        ("fault: {delay: {fixedDelay: 3s, percentage: {value: 101}}}", "fault.delay.percentage.value"),
         ("corsPolicy: {maxAge: 1500ms}", "corsPolicy.maxAge"),
     ] {
         let name = bad.split(':').next().expect("a field");

@@ -11,6 +11,7 @@ use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::Bound;
 use super::action::{self, HttpAction, Rewrite};
+use super::fault::{self, Fault};
 use super::matching::{self, HttpMatch};
 use super::resilience;
 
@@ -29,6 +30,8 @@ pub struct HttpRule {
     pub headers: Headers,
     /// What is rewritten before sending.
     pub rewrite: Option<Rewrite>,
+    /// What is injected before sending.
+    pub fault: Option<Fault>,
     /// How long request and retries may take together; zero is without limit.
     pub timeout: Option<Duration>,
 }
@@ -42,14 +45,14 @@ pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
             action: action::decode(fields),
             headers: fields.or_default("headers", object(header::headers)),
             rewrite: fields.optional("rewrite", object(action::rewrite)),
+            fault: fields.optional("fault", object(fault::decode)),
             timeout: fields.optional("timeout", duration_or_zero),
         };
         fields.unsupported("delegate", object(action::delegate));
         fields.unsupported("retries", object(resilience::retries));
-        fields.unsupported("fault", object(resilience::fault));
         fields.unsupported("mirror", object(action::destination));
         fields.unsupported("mirrors", |value| value.items(object(resilience::mirror)));
-        fields.unsupported("mirrorPercentage", object(resilience::percent));
+        fields.unsupported("mirrorPercentage", object(fault::percent));
         fields.deprecated("mirrorPercent", "`mirrorPercentage`");
         fields.unsupported("mirrorPercent", integer(0, 100));
         fields.unsupported("corsPolicy", object(resilience::cors));

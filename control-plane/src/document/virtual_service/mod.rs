@@ -4,6 +4,7 @@
 //! name.
 
 mod action;
+mod fault;
 mod http;
 mod matching;
 mod resilience;
@@ -13,6 +14,7 @@ mod unreachable;
 pub use action::{
     DirectResponse, HttpAction, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
 };
+pub use fault::{Abort, AbortStatus, Delay, Fault};
 pub use http::HttpRule;
 pub use matching::HttpMatch;
 

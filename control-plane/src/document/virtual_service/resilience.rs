@@ -1,4 +1,4 @@
-//! Retries, faults, mirrors and CORS of an `http` rule: known to the last field, not honoured yet.
+//! Retries, mirrors and CORS of an `http` rule: known to the last field, not honoured yet.
 //!
 //! They are read for their errors alone, so these decoders yield nothing. Honouring one is giving it a type to fill and
 //! saying `optional` instead of `unsupported` in `http.rs`.
@@ -7,10 +7,11 @@ use super::super::fields::Fields;
 use super::super::header::is_header_name;
 use super::super::name;
 use super::super::pattern::string_match;
-use super::super::scalar::{boolean, choice, duration, integer, number, text};
+use super::super::scalar::{boolean, choice, duration, integer, text};
 use super::super::spelling::shorten;
 use super::super::value::{Value, object};
 use super::action;
+use super::fault::percent;
 
 pub(super) fn retries(fields: &mut Fields<'_, '_>) {
     let attempts = fields.or_default("attempts", integer(0, i64::from(i32::MAX)));
@@ -60,76 +61,6 @@ fn retry_on(mut value: Value<'_, '_>) {
             let next = format!("use a status code or one of {}", RETRY_CONDITIONS.join(", "));
             value.invalid(format!("`{}` is not a condition", shorten(condition)), next);
         }
-    }
-}
-
-pub(super) fn fault(fields: &mut Fields<'_, '_>) {
-    fields.optional("delay", object(delay));
-    fields.optional("abort", object(abort));
-    if !fields.has("delay") && !fields.has("abort") {
-        fields.missing("", "injects nothing", "add `delay` or `abort`");
-    }
-}
-
-fn delay(fields: &mut Fields<'_, '_>) {
-    fields.at_most_one(&["fixedDelay", "exponentialDelay"]);
-    fields.optional("fixedDelay", duration);
-    fields.optional("exponentialDelay", |value| never(value, "exponential delays"));
-    fields.optional("percentage", fault_percent);
-    fields.deprecated("percent", "`percentage`");
-    fields.optional("percent", integer(0, 100));
-}
-
-fn abort(fields: &mut Fields<'_, '_>) {
-    let kinds = ["httpStatus", "grpcStatus", "http2Error"];
-    fields.at_most_one(&kinds);
-    if !kinds.iter().any(|kind| fields.has(kind)) {
-        fields.suspicious("", "does not say with what to abort", "add `httpStatus` or `grpcStatus`");
-    }
-    fields.optional("httpStatus", integer(200, 599));
-    fields.optional("grpcStatus", grpc_status);
-    fields.optional("http2Error", |value| never(value, "HTTP/2 errors"));
-    fields.optional("percentage", fault_percent);
-}
-
-/// What Istio's documents can say and Istio never did.
-fn never(mut value: Value<'_, '_>, what: &str) {
-    value.invalid(format!("{what} exist in no mesh"), "remove the field");
-}
-
-fn grpc_status(value: Value<'_, '_>) {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    name::known(value, "a gRPC status", |status| NAMES.contains(&status));
-}
-
-/// `{value: 12.5}`, of a hundred.
-pub(super) fn percent(fields: &mut Fields<'_, '_>) -> f64 {
-    fields.optional("value", number(0.0, 100.0)).unwrap_or_default()
-}
-
-/// How often a fault strikes: what is above zero is at least a millionth, as Envoy counts.
-fn fault_percent(mut value: Value<'_, '_>) {
-    let share = value.reborrow().object(percent);
-    if share > 0.0 && share < 0.0001 {
-        value.invalid(format!("{share} is below the smallest share"), "write 0, or at least 0.0001");
     }
 }
 

@@ -1,4 +1,5 @@
 use envoy_types::pb::envoy::config::listener::v3::{ApiListener, Listener};
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     PathWithEscapedSlashesAction as EscapedSlashes, RouteSpecifier,
@@ -45,6 +46,13 @@ fn an_outbound_listener_leads_to_its_routes() {
 }
 
 #[test]
+fn a_filter_that_routes_configure_is_named_by_the_listener() {
+    let mut manager = manager();
+    manager.http_filters.insert(0, http_filter(pack_any(HttpFault::default())));
+    assert!(parse(ResourceType::Listener, &with(manager).encode_to_vec()).is_ok());
+}
+
+#[test]
 fn what_an_outbound_listener_must_not_say_is_refused() {
     refused(|manager| manager.http_filters.clear(), "api_listener.http_filters");
     refused(
@@ -54,6 +62,13 @@ fn what_an_outbound_listener_must_not_say_is_refused() {
     refused(
         |manager| manager.http_filters.insert(0, http_filter(pack_any(Rbac::default()))),
         "api_listener.http_filters[0] filter",
+    );
+    refused(
+        |manager| {
+            let fault = HttpFault { upstream_cluster: "a".into(), ..HttpFault::default() };
+            manager.http_filters.insert(0, http_filter(pack_any(fault)));
+        },
+        "api_listener.http_filters[0] filter.upstream_cluster",
     );
     refused(|manager| manager.http_filters[0].disabled = true, "api_listener.http_filters[0] filter");
     refused(|manager| manager.route_specifier = None, "api_listener.route_specifier");

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod endpoints;
+mod filters;
 mod inbound;
 mod listeners;
 mod routes;

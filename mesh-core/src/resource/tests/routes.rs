@@ -39,7 +39,7 @@ fn split(clusters: Vec<ClusterWeight>) -> Option<ClusterSpecifier> {
     Some(ClusterSpecifier::WeightedClusters(WeightedCluster { clusters, ..WeightedCluster::default() }))
 }
 
-fn forward() -> RouteAction {
+pub(super) fn forward() -> RouteAction {
     RouteAction {
         cluster_specifier: split(vec![weighted("v1", 90), weighted("v2", 10)]),
         timeout: Some(seconds(3)),
@@ -56,7 +56,7 @@ fn seconds(seconds: i64) -> protobuf::Duration {
     protobuf::Duration { seconds, nanos: 0 }
 }
 
-fn route(action: Action) -> Route {
+pub(super) fn route(action: Action) -> Route {
     Route {
         r#match: Some(prefix("/api")),
         action: Some(action),
@@ -65,7 +65,7 @@ fn route(action: Action) -> Route {
     }
 }
 
-fn configuration(routes: Vec<Route>) -> RouteConfiguration {
+pub(super) fn configuration(routes: Vec<Route>) -> RouteConfiguration {
     let host =
         VirtualHost { name: "reviews".into(), domains: vec!["*".into()], routes, ..VirtualHost::default() };
     RouteConfiguration {
@@ -84,7 +84,7 @@ pub(super) fn good() -> RouteConfiguration {
     configuration(vec![route(Action::Route(forward())), route(Action::Route(plain))])
 }
 
-fn parsed(configuration: &RouteConfiguration) -> Arc<RouteSpec> {
+pub(super) fn parsed(configuration: &RouteConfiguration) -> Arc<RouteSpec> {
     match parse(ResourceType::RouteConfiguration, &configuration.encode_to_vec()) {
         Ok(Resource::RouteConfiguration(routes)) => routes,
         other => panic!("{other:?}"),
@@ -293,10 +293,6 @@ fn matches_that_cannot_be_honoured_are_refused() {
     check(|wire| wire.headers = vec![Default::default()], "headers[0].name");
     check(|wire| wire.grpc = Some(Default::default()), "grpc");
     refused_route(|route| route.r#match = None, "match");
-    refused_route(
-        |route| drop(route.typed_per_filter_config.insert("f".into(), Any::default())),
-        "typed_per_filter_config",
-    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn virtual_services_route_as_istio_does() {
             tally.case(&name, outcome(run(&sources, case)));
         }
     }
-    tally.finish(11);
+    tally.finish(17);
 }
 
 fn run(sources: &[Source], case: &Value) -> Result<(), Outcome> {

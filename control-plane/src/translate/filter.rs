@@ -1,0 +1,67 @@
+//! HTTP filters of a caller: the listener names them, each route says what they do with its requests.
+
+use std::collections::HashMap;
+
+use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
+use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
+use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
+use envoy_types::pb::google::protobuf::Any;
+
+use super::cluster::duration;
+use super::encode::{self, PLAIN};
+use super::listener::{filter, router};
+use crate::document::{Abort, AbortStatus, Delay, Fault, HttpRule};
+
+/// The filters of every listener, in the order in which they run. They stand there whether or not a route uses them, so that a
+/// rule's first fault needs no other listener.
+pub(super) fn of_listener() -> Vec<HttpFilter> {
+    vec![filter(FAULT, encode::pack(&HttpFault::default(), &PLAIN)), router()]
+}
+
+/// What a rule has them do.
+pub(super) fn of_route(rule: &HttpRule) -> HashMap<String, Any> {
+    let fault = rule.fault.as_ref().map(|written| (FAULT.to_owned(), encode::pack(&fault(written), &PLAIN)));
+    fault.into_iter().collect()
+}
+
+fn fault(written: &Fault) -> HttpFault {
+    HttpFault {
+        delay: written.delay.as_ref().and_then(delay),
+        abort: written.abort.as_ref().and_then(abort),
+        ..HttpFault::default()
+    }
+}
+
+fn delay(written: &Delay) -> Option<FaultDelay> {
+    Some(FaultDelay {
+        percentage: Some(percentage(written.percentage)),
+        fault_delay_secifier: Some(FaultDelaySecifier::FixedDelay(duration(written.fixed?))),
+    })
+}
+
+fn abort(written: &Abort) -> Option<FaultAbort> {
+    Some(FaultAbort {
+        percentage: Some(percentage(written.percentage)),
+        error_type: Some(match written.status? {
+            AbortStatus::Http(status) => ErrorType::HttpStatus(status.into()),
+            AbortStatus::Grpc(status) => ErrorType::GrpcStatus(status.into()),
+        }),
+        ..FaultAbort::default()
+    })
+}
+
+/// Of a hundred, at Envoy's finest.
+pub(super) fn percentage(written: f64) -> FractionalPercent {
+    FractionalPercent {
+        // Documents allow 0 to 100.
+        numerator: (written * 10_000.0).round() as u32,
+        denominator: DenominatorType::Million.into(),
+    }
+}
+
+/// As Envoy's own documentation calls it.
+const FAULT: &str = "envoy.filters.http.fault";
