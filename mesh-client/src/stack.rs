@@ -22,7 +22,7 @@ use fastrand::Rng;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body::Body;
-use mesh_core::canonical::{NotAHost, canonicalize_uri};
+use mesh_core::canonical::{NotAHost, PathNormalization, canonicalize_uri};
 use mesh_core::context::RequestContext;
 use mesh_core::mesh::OutboundTrafficPolicy;
 use mesh_core::route::{Choice, Forward, KeySource, RequestFacts, Route, RouteAction, Split, StickyKey};
@@ -116,7 +116,7 @@ impl Call<'_> {
                 self.within(limits, sending).await
             }
             Destination::Mesh(config) => {
-                let (route, step) = self.route(&config, head)?;
+                let route = decide(&config, head)?;
                 let held_up = match &route.filters.fault {
                     Some(fault) => {
                         let deadline = self.limits(head).deadline(self.start).map(Into::into);
@@ -124,12 +124,22 @@ impl Call<'_> {
                     }
                     None => Duration::ZERO,
                 };
-                match step {
-                    Step::Answer(response) => Ok(response),
-                    Step::Forward(forward) => {
-                        self.forward(&config, (route, forward, held_up), request, rng).await
+                let mut answer = match &route.action {
+                    RouteAction::Forward(forward) => {
+                        return self.forward(&config, (route, forward, held_up), request, rng).await;
                     }
-                }
+                    RouteAction::Redirect(redirect) => {
+                        // The path is canonical by now.
+                        let location =
+                            with_facts(head, PathNormalization::None, |facts| redirect.location(facts))?;
+                        answer::redirect(redirect.status, &location)
+                    }
+                    RouteAction::DirectResponse(direct) => {
+                        answer::direct(direct.status, direct.body.clone(), self.protocol)
+                    }
+                };
+                route.apply_response(None, answer.headers_mut());
+                Ok(answer)
             }
         }
     }
@@ -163,36 +173,6 @@ impl Call<'_> {
         }
         host::settle_authority(head, authority)?;
         Ok(found)
-    }
-
-    /// The host's rule for the request: an answer right away, or the way on.
-    fn route<'c>(
-        &self,
-        config: &'c HostConfig,
-        head: &mut http::request::Parts,
-    ) -> Result<(&'c Route, Step<'c>), ClientError> {
-        let uri = head.uri.clone();
-        let path = canonicalize_uri(&mut head.uri, config.path_normalization)?;
-        let facts = RequestFacts {
-            method: &head.method,
-            scheme: "http",
-            authority: uri.authority().map_or("", Authority::as_str),
-            path,
-            query: uri.query(),
-            headers: &head.headers,
-        };
-        let Some(route) = config.routes.decide(&facts, &mut NoTrace) else {
-            return Err(ClientError::NoRoute { host: config.name.clone() });
-        };
-        let mut response = match &route.action {
-            RouteAction::Forward(forward) => return Ok((route, Step::Forward(forward))),
-            RouteAction::Redirect(redirect) => answer::redirect(redirect.status, &redirect.location(&facts)),
-            RouteAction::DirectResponse(direct) => {
-                answer::direct(direct.status, direct.body.clone(), self.protocol)
-            }
-        };
-        route.apply_response(None, response.headers_mut());
-        Ok((route, Step::Answer(response)))
     }
 
     async fn forward(
@@ -283,10 +263,29 @@ impl Call<'_> {
     }
 }
 
-/// What a rule makes of a request.
-enum Step<'c> {
-    Forward(&'c Forward),
-    Answer(Response<ResponseBody>),
+/// The host's rule for the request, whose path becomes canonical.
+fn decide<'c>(config: &'c HostConfig, head: &mut http::request::Parts) -> Result<&'c Route, ClientError> {
+    let decided =
+        with_facts(head, config.path_normalization, |facts| config.routes.decide(facts, &mut NoTrace))?;
+    decided.ok_or_else(|| ClientError::NoRoute { host: config.name.clone() })
+}
+
+/// What rules see of a request, once its path is canonical.
+fn with_facts<T>(
+    head: &mut http::request::Parts,
+    level: PathNormalization,
+    see: impl FnOnce(&RequestFacts<'_>) -> T,
+) -> Result<T, ClientError> {
+    let uri = head.uri.clone();
+    let path = canonicalize_uri(&mut head.uri, level)?;
+    Ok(see(&RequestFacts {
+        method: &head.method,
+        scheme: "http",
+        authority: uri.authority().map_or("", Authority::as_str),
+        path,
+        query: uri.query(),
+        headers: &head.headers,
+    }))
 }
 
 /// Puts the caller's body, unless it has been taken already, into the request.
