@@ -2,15 +2,22 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use mesh_core::resource::Provenance;
 use mesh_core::status::{grpc_status_of, reply};
 
 use crate::body::{Protocol, ResponseBody};
-use crate::error::ClientError;
+use crate::error::{ClientError, Failure};
 
-/// The response that stands for an error, with the error in its extensions.
-pub(crate) fn refuse(error: ClientError, protocol: Protocol) -> Response<ResponseBody> {
-    let mut response = local(error.status(), error.grpc_status(), error.to_string().into(), protocol);
-    response.extensions_mut().insert(error);
+/// The response that stands for a failure: error and rule are in its text and its extensions.
+pub(crate) fn refuse(failure: Failure, protocol: Protocol) -> Response<ResponseBody> {
+    let text = failure.to_string();
+    let Failure { error, rule } = failure;
+    let mut response = local(error.status(), error.grpc_status(), text.into(), protocol);
+    tracing::debug!(rule = rule.as_ref().map(tracing::field::display), "request failed: {error}");
+    response.extensions_mut().insert::<ClientError>(error);
+    if let Some(rule) = rule {
+        response.extensions_mut().insert::<Provenance>(rule);
+    }
     response
 }
 
@@ -44,16 +51,37 @@ mod tests {
     #[tokio::test]
     async fn an_http_caller_gets_status_text_and_the_error_itself() {
         let host: Arc<str> = "reviews:9080".into();
-        let response = refuse(ClientError::NoRoute { host }, Protocol::Http);
+        let response = refuse(
+            ClientError::NoRoute { host, documents: "VirtualService/default/reviews".into() }.into(),
+            Protocol::Http,
+        );
         assert_eq!(response.status(), 404);
         assert!(matches!(response.extensions().get(), Some(ClientError::NoRoute { .. })));
         let body = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(body, "reviews:9080: no route matches the request");
+        assert_eq!(body, "reviews:9080: no rule of VirtualService/default/reviews matches the request");
+    }
+
+    #[tokio::test]
+    async fn the_rule_that_was_followed_is_named() {
+        let rule = Provenance {
+            document: Some("VirtualService/default/reviews".into()),
+            rule: Some("http[1]".into()),
+            name: None,
+            at: Some("reviews.yaml:14".into()),
+        };
+        let response =
+            refuse(Failure { error: ClientError::Deadline, rule: Some(rule.clone()) }, Protocol::Http);
+        assert_eq!(response.extensions().get(), Some(&rule));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(
+            body,
+            "upstream request timeout, by VirtualService/default/reviews http[1] (reviews.yaml:14)"
+        );
     }
 
     #[test]
     fn a_grpc_caller_gets_trailers_only() {
-        let response = refuse(ClientError::Deadline, Protocol::Grpc);
+        let response = refuse(ClientError::Deadline.into(), Protocol::Grpc);
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["grpc-status"], "4");
         assert!(http_body::Body::is_end_stream(response.body()));

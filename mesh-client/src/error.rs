@@ -1,13 +1,16 @@
 //! Why a request got no answer from its destination: one small enum, whose statuses are those of `mesh_core::status`.
 //!
 //! As with a sidecar, such a failure reaches the caller as a *response* (503, 504, 404 …; gRPC: trailers-only), so that code
-//! which works behind Envoy works here. The error itself stands in the response's extensions for whoever wants the cause.
+//! which works behind Envoy works here. The error itself stands in the response's extensions for whoever wants the cause, and
+//! so does the rule that had been chosen (`mesh_core::resource::Provenance`: document, rule, file and line).
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::StatusCode;
 use mesh_core::canonical::{NotAHost, NotCanonical};
 use mesh_core::mesh::ResolveError;
+use mesh_core::resource::Provenance;
 use mesh_core::route::AbortStatus;
 use mesh_core::status::{Fault, ResponseFlag};
 
@@ -50,10 +53,12 @@ pub enum ClientError {
         host: Arc<str>,
     },
     /// No rule of the host takes the request.
-    #[error("{host}: no route matches the request")]
+    #[error("{host}: no rule of {documents} matches the request")]
     NoRoute {
         /// As dialled.
         host: Arc<str>,
+        /// Whose rules they are, such as `VirtualService/default/reviews`.
+        documents: Arc<str>,
     },
     /// The rule names a cluster that does not exist.
     #[error("{host}: the route's cluster {cluster} does not exist")]
@@ -106,6 +111,30 @@ pub enum ClientError {
     /// The rule answers so on purpose (`fault.abort`).
     #[error("fault filter abort")]
     Injected(AbortStatus),
+}
+
+/// An error and the rule under which it came about, if one had been chosen by then.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: ClientError,
+    pub(crate) rule: Option<Provenance>,
+}
+
+impl<E: Into<ClientError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), rule: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.error)?;
+        match (&self.rule, &self.error) {
+            // An injected fault is to look like a real one.
+            (Some(rule), error) if !matches!(error, ClientError::Injected(_)) => write!(out, ", by {rule}"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Who has to do something about an error.
@@ -193,7 +222,13 @@ mod tests {
             assert_eq!(error.status().as_u16(), status, "{error}");
             assert_eq!(error.grpc_status(), grpc_status, "{error}");
         };
-        check(ClientError::NoRoute { host: host.clone() }, Side::Mesh, Some("NR"), 404, 12);
+        check(
+            ClientError::NoRoute { host: host.clone(), documents: "VirtualService/default/reviews".into() },
+            Side::Mesh,
+            Some("NR"),
+            404,
+            12,
+        );
         check(ClientError::OutsideRefused { host }, Side::Mesh, None, 502, 14);
         check(ClientError::Deadline, Side::Peer, Some("UT"), 504, 4);
         check(

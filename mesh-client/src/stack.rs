@@ -34,7 +34,7 @@ use crate::body::{BoxError, Protocol, RequestBody, ResponseBody};
 use crate::channel;
 use crate::connection::Outgoing;
 use crate::deadline::{Limits, Timer, grpc_timeout};
-use crate::error::ClientError;
+use crate::error::{ClientError, Failure};
 use crate::fault;
 use crate::host::{self, Destination};
 use crate::outbound::Outbound;
@@ -77,9 +77,9 @@ impl Outbound {
             let call = Call { outbound: &self, context, protocol, start: Instant::now() };
             let done = match poll_fn(|cx| Poll::Ready(read_ahead(&mut request, body.take(), cx))).await {
                 Ok(()) => call.run(dialled.as_deref(), &mut request, &mut rng).await,
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             };
-            done.unwrap_or_else(|error| answer::refuse(error, protocol))
+            done.unwrap_or_else(|failure| answer::refuse(failure, protocol))
         }
     }
 }
@@ -98,12 +98,11 @@ impl Call<'_> {
         dialled: Option<&Result<channel::Destination, NotAHost>>,
         request: &mut Outgoing,
         rng: &mut Rng,
-    ) -> Result<Response<ResponseBody>, ClientError> {
+    ) -> Result<Response<ResponseBody>, Failure> {
         let head = &mut request.head;
         if head.method == Method::CONNECT {
-            return Err(ClientError::Unsendable(
-                "CONNECT asks for a tunnel, which the mesh does not carry".into(),
-            ));
+            let reason = "CONNECT asks for a tunnel, which the mesh does not carry";
+            return Err(ClientError::Unsendable(reason.into()).into());
         }
         if let Some(context) = &self.context {
             propagation::inherit(context, &mut head.headers);
@@ -113,33 +112,12 @@ impl Call<'_> {
             Destination::Outside(host) => {
                 let limits = self.limits(head);
                 let sending = pin!(self.outbound.state.passthrough.send(host, request));
-                self.within(limits, sending).await
+                Ok(self.within(limits, sending).await?)
             }
             Destination::Mesh(config) => {
                 let route = decide(&config, head)?;
-                let held_up = match &route.filters.fault {
-                    Some(fault) => {
-                        let deadline = self.limits(head).deadline(self.start).map(Into::into);
-                        fault::inject(fault, deadline, rng).await?
-                    }
-                    None => Duration::ZERO,
-                };
-                let mut answer = match &route.action {
-                    RouteAction::Forward(forward) => {
-                        return self.forward(&config, (route, forward, held_up), request, rng).await;
-                    }
-                    RouteAction::Redirect(redirect) => {
-                        // The path is canonical by now.
-                        let location =
-                            with_facts(head, PathNormalization::None, |facts| redirect.location(facts))?;
-                        answer::redirect(redirect.status, &location)
-                    }
-                    RouteAction::DirectResponse(direct) => {
-                        answer::direct(direct.status, direct.body.clone(), self.protocol)
-                    }
-                };
-                route.apply_response(None, answer.headers_mut());
-                Ok(answer)
+                let answered = self.follow(&config, route, request, rng).await;
+                answered.map_err(|error| Failure { error, rule: Some(route.provenance.clone()) })
             }
         }
     }
@@ -173,6 +151,39 @@ impl Call<'_> {
         }
         host::settle_authority(head, authority)?;
         Ok(found)
+    }
+
+    /// Does what the rule says.
+    async fn follow(
+        &self,
+        config: &HostConfig,
+        route: &Route,
+        request: &mut Outgoing,
+        rng: &mut Rng,
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        let head = &mut request.head;
+        let held_up = match &route.filters.fault {
+            Some(fault) => {
+                let deadline = self.limits(head).deadline(self.start).map(Into::into);
+                fault::inject(fault, deadline, rng).await?
+            }
+            None => Duration::ZERO,
+        };
+        let mut answer = match &route.action {
+            RouteAction::Forward(forward) => {
+                return self.forward(config, (route, forward, held_up), request, rng).await;
+            }
+            RouteAction::Redirect(redirect) => {
+                // The path is canonical by now.
+                let location = with_facts(head, PathNormalization::None, |facts| redirect.location(facts))?;
+                answer::redirect(redirect.status, &location)
+            }
+            RouteAction::DirectResponse(direct) => {
+                answer::direct(direct.status, direct.body.clone(), self.protocol)
+            }
+        };
+        route.apply_response(None, answer.headers_mut());
+        Ok(answer)
     }
 
     async fn forward(
@@ -267,7 +278,10 @@ impl Call<'_> {
 fn decide<'c>(config: &'c HostConfig, head: &mut http::request::Parts) -> Result<&'c Route, ClientError> {
     let decided =
         with_facts(head, config.path_normalization, |facts| config.routes.decide(facts, &mut NoTrace))?;
-    decided.ok_or_else(|| ClientError::NoRoute { host: config.name.clone() })
+    decided.ok_or_else(|| ClientError::NoRoute {
+        host: config.name.clone(),
+        documents: config.routes.documents().join(", ").into(),
+    })
 }
 
 /// What rules see of a request, once its path is canonical.

@@ -1,5 +1,6 @@
 //! Which document, rule and line a piece of configuration came from (`filter_metadata["proxyless.mesh"]`).
 
+use std::fmt;
 use std::sync::Arc;
 
 /// The key under which our facts stand in `filter_metadata`.
@@ -19,6 +20,20 @@ pub struct Provenance {
     pub name: Option<Arc<str>>,
     /// `reviews.yaml:14`.
     pub at: Option<Arc<str>>,
+}
+
+/// `VirtualService/default/reviews http[1] (reviews.yaml:14)`, as far as it is known.
+impl fmt::Display for Provenance {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.document.as_deref().unwrap_or("the mesh's default"))?;
+        if let Some(rule) = &self.rule {
+            write!(out, " {rule}")?;
+        }
+        match &self.at {
+            Some(at) => write!(out, " ({at})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Provenance {

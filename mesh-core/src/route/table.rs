@@ -62,6 +62,14 @@ impl RouteTable {
         chosen.map(|at| &self.routes[at])
     }
 
+    /// The documents whose rules these are, each once.
+    pub fn documents(&self) -> Vec<&str> {
+        let mut documents: Vec<_> =
+            self.routes.iter().filter_map(|route| route.provenance.document.as_deref()).collect();
+        documents.dedup();
+        documents
+    }
+
     /// All rules in order.
     pub fn routes(&self) -> &[Route] {
         &self.routes

@@ -57,6 +57,13 @@ async fn two_commands_and_no_document_divide_traffic_and_let_callers_in() {
     settled().await;
     check(&stranger, Method::POST, "/admin", StatusCode::OK).await;
     check(&productpage, Method::GET, "/admin", StatusCode::FORBIDDEN).await;
+
+    control_plane.mesh(&["split", "reviews", "v9=1"]);
+    settled().await;
+    let (status, body) = call(&productpage, Method::GET, "/reviews/0").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    let rule = "VirtualService/default/reviews http[0] (mesh-split.yaml:";
+    assert!(body.contains(rule), "the caller's engineer is told which rule sent it there: {body}");
 }
 
 /// Calls begun a second after a command returned follow it.
