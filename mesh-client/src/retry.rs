@@ -10,7 +10,7 @@ use fastrand::Rng;
 use http::Response;
 use mesh_core::backoff::Backoff;
 use mesh_core::balance::InFlight;
-use mesh_core::route::RetryPolicy;
+use mesh_core::route::{RetryPolicy, Session};
 use mesh_core::snapshot::Cluster;
 
 use crate::attempt::{Keep, RetryCondition, attempt};
@@ -26,24 +26,31 @@ use crate::record::ClusterRecord;
 pub(crate) struct Forwarding<'a> {
     pub(crate) outbound: &'a Outbound,
     pub(crate) cluster: &'a Cluster,
+    /// Whose first attempt goes where it has been before.
+    pub(crate) session: Option<&'a Session<'a>>,
     pub(crate) policy: Option<&'a RetryPolicy>,
     pub(crate) record: &'a ClusterRecord,
     pub(crate) deadline: Option<Instant>,
     pub(crate) protocol: Protocol,
 }
 
+/// A response and where it came from.
+pub(crate) struct Answered {
+    pub(crate) response: Response<ResponseBody>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) endpoint: SocketAddr,
+}
+
 impl Forwarding<'_> {
     /// Sends the request, to several endpoints if need be.
-    pub(crate) async fn send(
-        &self,
-        request: &mut Outgoing,
-        rng: &mut Rng,
-    ) -> Result<(Response<ResponseBody>, InFlight), ClientError> {
+    pub(crate) async fn send(&self, request: &mut Outgoing, rng: &mut Rng) -> Result<Answered, ClientError> {
         let mut retries_left = self.policy.map_or(0, |policy| policy.attempts);
         let mut tried: Vec<SocketAddr> = Vec::new();
         let mut last = None;
         loop {
-            let Some(endpoint) = self.cluster.pick(rng, &tried) else {
+            let met =
+                self.session.filter(|_| tried.is_empty()).and_then(|session| self.cluster.met_by(session));
+            let Some(endpoint) = met.or_else(|| self.cluster.pick(rng, &tried)) else {
                 let cluster = self.cluster.spec.name.clone();
                 return Err(last.unwrap_or(ClientError::NoHealthyEndpoint { cluster }));
             };
@@ -59,7 +66,7 @@ impl Forwarding<'_> {
             let in_flight = endpoint.state.begin();
             let pool = pool(endpoint, &self.cluster.spec, self.outbound.mesh.identity());
             let failed = match attempt(pool, self.cluster.spec.connect_timeout, request, keep).await {
-                Ok(response) => return Ok((response, in_flight)),
+                Ok(response) => return Ok(Answered { response, in_flight, endpoint: address }),
                 Err(failed) => failed,
             };
             tracing::debug!(endpoint = %address, cause = %failed.error, "attempt failed");

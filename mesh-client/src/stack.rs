@@ -39,7 +39,7 @@ use crate::fault;
 use crate::host::{self, Destination};
 use crate::outbound::Outbound;
 use crate::propagation;
-use crate::retry::Forwarding;
+use crate::retry::{Answered, Forwarding};
 
 /// What a channel dials, or why it dials nothing; a client's requests say it themselves.
 pub(crate) type Dialled = Option<Arc<Result<channel::Destination, NotAHost>>>;
@@ -213,24 +213,26 @@ impl Call<'_> {
         let forwarding = Forwarding {
             outbound: self.outbound,
             cluster,
+            session: choice.session.as_ref(),
             policy: forward.retry.as_ref(),
             record: &record,
             deadline: limits.deadline(self.start),
             protocol: self.protocol,
         };
         let sending = pin!(async {
-            let (mut response, in_flight) = forwarding.send(request, rng).await?;
+            let Answered { mut response, in_flight, endpoint } = forwarding.send(request, rng).await?;
             response.body_mut().hold(in_flight);
+            route.apply_response(Some(destination), response.headers_mut());
+            if let Some(cookie) = &choice.set_cookie {
+                response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+            }
+            if let Some(session) = &choice.session {
+                session.tell(endpoint, response.headers_mut());
+            }
             Ok(response)
         });
         let sent = self.within(limits, sending).await;
-        let mut response =
-            sent.inspect_err(|error| error.flag().into_iter().for_each(|flag| record.count_failure(flag)))?;
-        route.apply_response(Some(destination), response.headers_mut());
-        if let Some(cookie) = choice.set_cookie {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
-        Ok(response)
+        sent.inspect_err(|error| error.flag().into_iter().for_each(|flag| record.count_failure(flag)))
     }
 
     /// One choice for all attempts, by the headers as the route saw them.

@@ -1,6 +1,6 @@
 //! HTTPRoute of the Gateway API with a Service as its parent (GAMMA).
 //!
-//! Matches on path, headers, query and method, and weighted backends are honoured; filters and timeouts are read for
+//! Matches on path, headers, query and method, and weighted backends are honoured, and sessions; filters and timeouts are read for
 //! their errors and refused by name. A route without any Service parent acts at gateways only and is kept inert.
 
 use super::fields::Fields;
@@ -9,6 +9,7 @@ use super::name;
 use super::pattern::{StringMatch, regex};
 use super::route_filter;
 use super::scalar::{choice, integer, port, some_text, text};
+use super::session_persistence::{self, SessionPersistence};
 use super::spelling::shorten;
 use super::value::{Value, object};
 use super::yaml::Span;
@@ -62,6 +63,8 @@ pub struct RouteRule {
     pub matches: Vec<RouteMatch>,
     /// Where requests go, by weight; none at all is answered 500.
     pub backends: Vec<BackendRef>,
+    /// What keeps a caller with a backend and its endpoint.
+    pub session: Option<SessionPersistence>,
 }
 
 /// One entry of `matches`, of which every part must match.
@@ -160,11 +163,11 @@ fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
         name: fields.optional("name", text),
         matches: fields.list("matches", object(route_match)),
         backends: fields.list("backendRefs", object(backend)),
+        session: fields.optional("sessionPersistence", object(session_persistence::decode)),
     };
     fields.unsupported("filters", |value| value.items(object(route_filter::filter)));
     fields.unsupported("timeouts", object(route_filter::timeouts));
     fields.unsupported("retry", object(route_filter::retry));
-    fields.unsupported("sessionPersistence", object(route_filter::session_persistence));
     if rule.matches.len() > MATCHES_MAX {
         fields.invalid("matches", format!("has more than {MATCHES_MAX} entries"), "split the rule");
     }

@@ -28,6 +28,7 @@ mod route_filter;
 mod scalar;
 mod service;
 mod service_entry;
+mod session_persistence;
 mod set;
 mod spec;
 mod spelling;
@@ -56,6 +57,7 @@ pub use read::{Reading, Report, Source};
 pub use reader::{FieldFact, Support};
 pub use service::{Service, ServicePort, TargetPort};
 pub use service_entry::{EntryPort, Location, Resolution, ServiceEntry};
+pub use session_persistence::{Carrier, SessionPersistence};
 pub use set::{Age, Document, DocumentKey, DocumentSet};
 pub use spec::{Spec, SpecOf, known_fields};
 pub use virtual_service::{

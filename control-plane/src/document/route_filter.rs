@@ -143,7 +143,7 @@ pub(super) fn timeouts(fields: &mut Fields<'_, '_>) {
 }
 
 /// The Gateway API's durations: as Go's, but of whole numbers and four units at most.
-fn gateway_duration(value: Value<'_, '_>) -> std::time::Duration {
+pub(super) fn gateway_duration(value: Value<'_, '_>) -> std::time::Duration {
     super::scalar::duration_or_zero(value)
 }
 
@@ -151,16 +151,4 @@ pub(super) fn retry(fields: &mut Fields<'_, '_>) {
     fields.list("codes", integer(400, 599));
     fields.optional("attempts", integer(0, i64::from(i32::MAX)));
     fields.optional("backoff", gateway_duration);
-}
-
-pub(super) fn session_persistence(fields: &mut Fields<'_, '_>) {
-    fields.optional("sessionName", some_text);
-    fields.optional("absoluteTimeout", gateway_duration);
-    fields.optional("idleTimeout", gateway_duration);
-    fields.optional("type", choice(&[("Cookie", -1, ()), ("Header", -2, ())]));
-    fields.optional("cookieConfig", |value| {
-        value.object(|fields| {
-            fields.optional("lifetimeType", choice(&[("Session", -1, ()), ("Permanent", -2, ())]))
-        })
-    });
 }

@@ -184,6 +184,9 @@ impl Step<'_> {
             (None, Some(cluster)) => cluster,
             (fault, _) => return Err(fault.unwrap_or(Fault::NoCluster(forward.no_cluster_status))),
         };
+        let met = chosen.session.as_ref().and_then(|session| cluster.met_by(session));
+        decision.endpoint =
+            met.filter(|met| !is_untold(met.spec.address)).map(|met| met.spec.address.to_string());
         let told = decision.sticky.as_ref().and_then(|sticky| sticky.set_cookie.clone());
         decision.response_headers.add.extend(told.map(|cookie| ("set-cookie".to_owned(), cookie)));
         route.apply_request(sample, &mut parts).map_err(bad_request)?;

@@ -6,6 +6,8 @@ use super::*;
 use crate::document::{self, DocumentSet, Source};
 use crate::translate::translate;
 
+mod sticky;
+
 const BOOKINFO: &str = "apiVersion: v1
 kind: Service
 metadata: {name: reviews}
@@ -173,80 +175,6 @@ fn faults_are_told_with_their_odds_and_end_the_request_where_they_are_sure() {
     );
     // A share that nobody says is none.
     check(&with("{abort: {httpStatus: 555}}"), json!({"url": url}), &[("/outcome", json!("forward"))]);
-}
-
-/// The documents with the VirtualService sticky by `on`.
-fn sticky(on: &str) -> String {
-    let plain = "kind: VirtualService\nmetadata: {name: reviews}";
-    let annotated = format!(
-        "kind: VirtualService\nmetadata: {{name: reviews, annotations: {{proxyless.mesh/sticky: '{on}'}}}}"
-    );
-    BOOKINFO.replace(plain, &annotated)
-}
-
-#[test]
-fn a_sticky_key_chooses_and_is_shown() {
-    let url = "http://reviews:9080/";
-    let ask = |documents: &str, headers: Value| {
-        answer(documents, json!({"url": url, "headers": headers, "from": {"service_account": "productpage"}}))
-    };
-    let chosen: Vec<Value> = (0..50)
-        .map(|user| {
-            let user = format!("user-{user}");
-            let answer = ask(&sticky("header:x-user"), json!([["x-user", user]]));
-            assert_eq!(answer["sticky"], json!({"on": "header:x-user", "key": user, "set_cookie": null}));
-            assert_eq!(
-                answer["inbound"]["workload"],
-                json!(
-                    ["default/reviews-v1", "default/reviews-v2"]
-                        [answer["chosen"].as_u64().expect("sure") as usize]
-                )
-            );
-            answer["chosen"].clone()
-        })
-        .collect();
-    assert!(chosen.contains(&json!(0)) && chosen.contains(&json!(1)), "{chosen:?}");
-    let by_caller = ask(&sticky("identity"), json!([]));
-    assert_eq!(by_caller["sticky"]["key"], json!("cluster.local/ns/default/sa/productpage"));
-    assert!(by_caller["chosen"].is_u64(), "{by_caller:#}");
-    // A key comes before a draw.
-    let question = json!({"url": url, "headers": [["x-user", "user-0"]], "draw": 0.95});
-    check(&sticky("header:x-user"), question, &[("/chosen", chosen[0].clone())]);
-}
-
-#[test]
-fn a_request_without_its_sticky_key_is_drawn_and_told_its_cookie() {
-    let url = "http://reviews:9080/";
-    let null = json!(null);
-    check(
-        &sticky("header:x-user"),
-        json!({"url": url}),
-        &[("/chosen", null.clone()), ("/sticky/on", json!("header:x-user")), ("/sticky/key", null.clone())],
-    );
-    let cookie = sticky("cookie:uid");
-    let to_come = json!("uid=…; Path=/; HttpOnly");
-    check(
-        &cookie,
-        json!({"url": url}),
-        &[
-            ("/chosen", null.clone()),
-            ("/sticky", json!({"on": "cookie:uid", "key": null, "set_cookie": to_come})),
-            ("/response_headers/add", json!([["set-cookie", to_come]])),
-        ],
-    );
-    let drawn = answer(&cookie, json!({"url": url, "draw": 0.95}));
-    assert_eq!((&drawn["chosen"], &drawn["sticky"]["key"]), (&json!(1), &null));
-    let told = drawn["sticky"]["set_cookie"].as_str().expect("a cookie");
-    assert_eq!(drawn["response_headers"]["add"], json!([["set-cookie", told]]));
-    let pair = told.split(';').next().expect("a pair");
-    check(
-        &cookie,
-        json!({"url": url, "headers": [["cookie", format!("a=b; {pair}")]]}),
-        &[("/chosen", json!(1)), ("/sticky/set_cookie", null.clone()), ("/response_headers/add", json!([]))],
-    );
-    // The rule for one version is no split.
-    let jason = json!({"url": url, "headers": [["end-user", "jason"]]});
-    check(&cookie, jason, &[("/chosen", json!(0)), ("/sticky", null)]);
 }
 
 #[test]

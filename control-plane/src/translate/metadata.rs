@@ -8,7 +8,7 @@ use envoy_types::pb::google::protobuf::{ListValue, Struct, Value};
 use mesh_core::resource::Provenance;
 use mesh_core::resource::provenance::{METADATA_KEY, METADATA_VERSION};
 
-use crate::model::Declared;
+use super::sticky::Fact;
 
 /// A value in metadata.
 #[derive(Debug, Clone)]
@@ -21,6 +21,10 @@ impl Entry {
 
     pub(super) fn number(number: u32) -> Self {
         Self(Value { kind: Some(Kind::NumberValue(f64::from(number))) })
+    }
+
+    pub(super) fn boolean(boolean: bool) -> Self {
+        Self(Value { kind: Some(Kind::BoolValue(boolean)) })
     }
 
     pub(super) fn object(fields: impl IntoIterator<Item = (String, Entry)>) -> Self {
@@ -45,14 +49,8 @@ pub(super) fn ours(fields: impl IntoIterator<Item = (String, Entry)>) -> Metadat
     Metadata { filter_metadata: HashMap::from([(METADATA_KEY.to_owned(), ours)]), ..Metadata::default() }
 }
 
-/// What is ours on a route: where it came from and, if it divides traffic in a sticky way, by what. The salt is the document's name: what
-/// happens to its rules moves nobody, and of two documents nobody can be told to go the same way twice.
-pub(super) fn route<T>(provenance: &Provenance, document: &Declared<T>, destinations: usize) -> Metadata {
-    let sticky = document.sticky.as_ref().filter(|_| destinations > 1).map(|key| {
-        let fields = [("on", &*key.to_string()), ("salt", &document.id)];
-        let fields = fields.map(|(name, value)| (name.to_owned(), Entry::text(value)));
-        ("sticky".to_owned(), Entry::object(fields))
-    });
+/// What is ours on a route: where it came from and, where it keeps its callers, by what.
+pub(super) fn route(provenance: &Provenance, sticky: Option<Fact>) -> Metadata {
     ours(self::provenance(provenance).into_iter().chain(sticky))
 }
 

@@ -20,6 +20,7 @@ mod metadata;
 pub mod name;
 mod rbac;
 mod route;
+mod sticky;
 mod tls;
 
 use envoy_types::pb::google::protobuf::Any;

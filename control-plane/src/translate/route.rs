@@ -22,7 +22,7 @@ use super::cluster::duration;
 use super::encode::{self, ROUTES};
 use super::metadata::{self, Entry};
 use super::name::{ClusterName, FORBIDDEN, host_port};
-use super::{filter, header, matcher};
+use super::{filter, header, matcher, sticky};
 use crate::document::{self, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination};
 use crate::model::{Alternative, Routing, Service, View, World, host};
 
@@ -109,7 +109,7 @@ fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16)
         let route = |matching: RouteMatch| Route {
             name: rule.name.clone().unwrap_or_default(),
             r#match: Some(matching),
-            metadata: Some(metadata::route(&provenance, &routing.document, destinations)),
+            metadata: Some(metadata::route(&provenance, sticky::annotated(&routing.document, destinations))),
             request_headers_to_add: header::to_add(&rule.headers.request),
             request_headers_to_remove: header::to_remove(&rule.headers.request),
             response_headers_to_add: header::to_add(&rule.headers.response),
@@ -291,10 +291,14 @@ fn gateway(world: &World, view: &View<'_>, alternative: &Alternative<'_>) -> Rou
             ..forward(backends)
         })
     };
+    let sticky = match &rule.session {
+        Some(session) => sticky::session(session, route, *index),
+        None => sticky::annotated(route, rule.backends.len()),
+    };
     Route {
         name: rule.name.clone().unwrap_or_default(),
         r#match: Some(entry.map_or_else(matcher::any, matcher::gateway)),
-        metadata: Some(metadata::route(&provenance, route, rule.backends.len())),
+        metadata: Some(metadata::route(&provenance, sticky)),
         action: Some(action),
         ..Route::default()
     }

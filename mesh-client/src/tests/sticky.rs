@@ -1,6 +1,6 @@
 //! Sticky splits on a socket: which version answers, and what the caller is told to come back with.
 
-use mesh_core::route::Split;
+use mesh_core::route::{KeySource, SessionLifetime, Split};
 
 use super::peer::{Manner, Peer};
 use super::*;
@@ -25,6 +25,17 @@ async fn versions(on: &str) -> Outbound {
     let forward = Forward { split: split.sticking_to(on.parse().unwrap(), "route"), ..forward };
     let routes = vec![route(RouteMatch::everything(), RouteAction::Forward(forward))];
     outbound(Parts { snapshot: snapshot(routes, Some(setup.cluster())), ..Parts::default() })
+}
+
+/// Two servers of one version, between which a session is kept.
+async fn endpoints(on: &str) -> (Outbound, [Peer; 2]) {
+    let peers = [Peer::start(Manner::TellHeaders).await, Peer::start(Manner::TellHeaders).await];
+    let setup = Setup::http2(peers.each_ref().map(|peer| peer.address));
+    let RouteAction::Forward(forward) = setup.forward() else { panic!("it forwards") };
+    let lifetime = SessionLifetime { seconds_max: None };
+    let split = forward.split.sticking_to(on.parse().unwrap(), "route").keeping_endpoints(lifetime);
+    let routes = vec![route(RouteMatch::everything(), RouteAction::Forward(Forward { split, ..forward }))];
+    (outbound(Parts { snapshot: snapshot(routes, Some(setup.cluster())), ..Parts::default() }), peers)
 }
 
 /// The version that answered, and the cookie that came with it.
@@ -70,4 +81,56 @@ async fn a_header_decides_alone_and_without_it_every_request_is_drawn() {
     }
     assert_eq!(first.1, None);
     assert_eq!(drawn.len(), 2);
+}
+
+#[tokio::test]
+async fn a_session_comes_back_to_the_endpoint_that_answered_it_first() {
+    for (on, answer, request) in
+        [("cookie:uid", "set-cookie", "cookie"), ("header:x-session", "x-session", "x-session")]
+    {
+        let (outbound, peers) = endpoints(on).await;
+        let send = async |token: Option<&str>, seed| {
+            let mut head = get("/");
+            token
+                .into_iter()
+                .for_each(|token| drop(head.headers_mut().insert(request, token.parse().unwrap())));
+            let response = outbound.clone().call_with(None, head, fastrand::Rng::with_seed(seed)).await;
+            assert_eq!(response.status(), 200);
+            response.headers().get(answer).map(|told| told.to_str().unwrap().to_owned())
+        };
+        let told = send(None, 0).await.expect("a token");
+        let token = told.strip_suffix("; Path=/; HttpOnly").unwrap_or(&told);
+        let met = peers.iter().position(|peer| peer.requests() == 1).expect("somebody answered");
+        for seed in 0..20 {
+            assert_eq!(send(Some(token), seed).await, None, "it is where it was");
+        }
+        assert_eq!([peers[met].requests(), peers[1 - met].requests()], [21, 0]);
+        // Another endpoint's number, or none of ours, begins anew and is told so.
+        for strange in
+            ["uid=0123456789abcdef.0123456789abcdef", "0123456789abcdef.0123456789abcdef", "uid=x", "x"]
+        {
+            assert!(send(Some(strange), 1).await.is_some(), "{strange}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_endpoint_is_gone_moves_and_is_told_so() {
+    let gone = deserted();
+    let peer = Peer::start(Manner::TellHeaders).await;
+    let setup = Setup::http2([gone, peer.address]);
+    let RouteAction::Forward(forward) = setup.forward() else { panic!("it forwards") };
+    let split = forward.split.sticking_to("header:x-session".parse().unwrap(), "route");
+    let split = split.keeping_endpoints(SessionLifetime::default());
+    let mut token = http::HeaderMap::new();
+    let headers = http::HeaderMap::new();
+    let source = KeySource { headers: &headers, identity: None };
+    split.choose(&source, Some(0.5)).unwrap().session.unwrap().tell(gone, &mut token);
+    let routes = vec![route(RouteMatch::everything(), RouteAction::Forward(Forward { split, ..forward }))];
+    let outbound = outbound(Parts { snapshot: snapshot(routes, Some(setup.cluster())), ..Parts::default() });
+    let mut request = get("/");
+    request.headers_mut().extend(token.clone());
+    let response = send(&outbound, request).await;
+    assert_eq!(response.status(), 200);
+    assert_ne!(response.headers()["x-session"], token["x-session"]);
 }

@@ -40,6 +40,18 @@ impl<'m> Facts<'m> {
         }
     }
 
+    /// A whole number, of seconds for example.
+    pub(super) fn whole(self, key: &str) -> Option<u32> {
+        match *self.kind(key)? {
+            Kind::NumberValue(number) if f64::from(number as u32) == number => Some(number as u32),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_true(self, key: &str) -> bool {
+        matches!(self.kind(key), Some(Kind::BoolValue(true)))
+    }
+
     pub(super) fn object(self, key: &str) -> Self {
         Self(self.kind(key).and_then(as_object))
     }

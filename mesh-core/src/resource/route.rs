@@ -14,6 +14,7 @@ use super::{filters, header_options, matchers, route_action};
 use crate::matcher::Text;
 use crate::route::{
     Forward, NotAStickyKey, PathMatch, QueryMatch, Route, RouteAction, RouteMatch, RouteTable,
+    SessionLifetime,
 };
 
 /// What a `RouteConfiguration` says, parsed.
@@ -116,7 +117,11 @@ fn sticking(forward: Forward, sticky: Facts<'_>) -> Result<Forward, Invalid> {
         return Err(Invalid::new("", "has no text `on` or no text `salt`"));
     };
     let key = key.parse().map_err(|error: NotAStickyKey| Invalid::new("on", error))?;
-    Ok(Forward { split: forward.split.sticking_to(key, &salt), ..forward })
+    let mut split = forward.split.sticking_to(key, &salt);
+    if sticky.is_true("endpoint") {
+        split = split.keeping_endpoints(SessionLifetime { seconds_max: sticky.whole("seconds_max") });
+    }
+    Ok(Forward { split, ..forward })
 }
 
 fn parse_match(mut wire: wire::RouteMatch) -> Result<RouteMatch, Invalid> {

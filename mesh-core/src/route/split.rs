@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::sticky::{Sticky, set_cookie_to_come};
+use super::session::{self, Session, SessionLifetime};
+use super::sticky::Sticky;
 use super::{HeaderOperations, KeySource, StickyKey};
 
 /// Weighted destinations.
@@ -39,6 +40,8 @@ pub struct Choice<'s> {
     pub destination: &'s WeightedDestination,
     /// What tells the caller the key by which it comes back here, for the response.
     pub set_cookie: Option<HeaderValue>,
+    /// The session that keeps its endpoint too.
+    pub session: Option<Session<'s>>,
 }
 
 impl Split {
@@ -53,6 +56,14 @@ impl Split {
         Self { sticky, ..self }
     }
 
+    /// The same, its keys keeping the endpoint that answered as well as the destination.
+    pub fn keeping_endpoints(mut self, lifetime: SessionLifetime) -> Self {
+        if let Some(sticky) = &mut self.sticky {
+            sticky.session = Some(lifetime);
+        }
+        self
+    }
+
     /// By what it is sticky, if it is.
     pub fn sticky_key(&self) -> Option<&StickyKey> {
         self.sticky.as_ref().map(|sticky| &sticky.key)
@@ -62,7 +73,10 @@ impl Split {
     /// request's key meets, else the drawn one. A request that should have a cookie and has not is told one that leads back
     /// to where it was drawn. `None` where all weights are 0; without a draw, also where a draw would have to decide.
     pub fn choose(&self, source: &KeySource<'_>, draw: Option<f64>) -> Option<Choice<'_>> {
-        let choice = |at: usize| Choice { destination: &self.destinations[at], set_cookie: None };
+        let choice = |at: usize| self.at(at);
+        if let Some(sticky) = self.sticky.as_ref().filter(|sticky| sticky.session.is_some()) {
+            return self.in_session(sticky, source, draw);
+        }
         if let Some(only) = self.only() {
             return Some(choice(only));
         }
@@ -74,17 +88,43 @@ impl Split {
         let drawn = self.draw(draw)?;
         let StickyKey::Cookie(name) = &sticky.key else { return Some(choice(drawn)) };
         let (key, met) = sticky.key_for(&self.destinations, drawn, draw);
-        Some(Choice { set_cookie: Some(key.set_cookie(name)), ..choice(met) })
+        let told = HeaderValue::try_from(sticky.set_cookie(name, key.as_str())).ok();
+        Some(Choice { set_cookie: told, ..choice(met) })
     }
 
-    /// What a request would be told for which there is no draw: the cookie with its key left out.
-    pub fn set_cookie_to_come(&self, source: &KeySource<'_>) -> Option<String> {
-        match self.sticky_key() {
-            Some(key @ StickyKey::Cookie(name)) if self.only().is_none() && key.of(source).is_none() => {
-                Some(set_cookie_to_come(name))
-            }
-            _ => None,
+    /// As [`choose`](Self::choose), where the endpoint is kept too: a single destination has endpoints to keep as well.
+    fn in_session<'s>(
+        &'s self,
+        sticky: &'s Sticky,
+        source: &KeySource<'_>,
+        draw: Option<f64>,
+    ) -> Option<Choice<'s>> {
+        let only = self.only();
+        if let Some((key, endpoint)) = sticky.key.of(source).and_then(session::parse) {
+            let at = only.or_else(|| sticky.choose(&self.destinations, key.as_bytes()))?;
+            let session = Session { sticky, key, endpoint: Some(endpoint) };
+            return Some(Choice { session: Some(session), ..self.at(at) });
         }
+        let Some(draw) = draw else { return only.map(|at| self.at(at)) };
+        let drawn = only.or_else(|| self.draw(draw))?;
+        let (key, met) = sticky.key_for(&self.destinations, drawn, draw);
+        Some(Choice { session: Some(Session { sticky, key, endpoint: None }), ..self.at(met) })
+    }
+
+    fn at(&self, at: usize) -> Choice<'_> {
+        Choice { destination: &self.destinations[at], set_cookie: None, session: None }
+    }
+
+    /// What a request is told whose key is not drawn: the cookie with its key left out.
+    pub fn set_cookie_to_come(&self) -> Option<String> {
+        let sticky = self.sticky.as_ref()?;
+        let StickyKey::Cookie(name) = &sticky.key else { return None };
+        Some(sticky.set_cookie(name, "…"))
+    }
+
+    /// Whether a key keeps its endpoint too.
+    pub fn keeps_endpoints(&self) -> bool {
+        self.sticky.as_ref().is_some_and(|sticky| sticky.session.is_some())
     }
 
     /// The one destination that can be chosen: a single one is, whatever its weight; 0 among others never is.

@@ -9,17 +9,18 @@
 //! floats alone, which every machine rounds alike; a system's own logarithm is not that certain.
 
 use std::f64::consts::{LN_2, SQRT_2};
-
-use http::HeaderValue;
+use std::net::SocketAddr;
 
 use super::sip_hash::SipHash;
-use super::{StickyKey, WeightedDestination};
+use super::{SessionLifetime, StickyKey, WeightedDestination, session};
 
 /// By what a split is sticky, and the numbers that make its choices.
 #[derive(Debug)]
 pub(super) struct Sticky {
     pub(super) key: StickyKey,
     hash: SipHash,
+    /// Whether a key keeps its endpoint too, and how long.
+    pub(super) session: Option<SessionLifetime>,
     /// One per destination, made of its name, so that neither place nor neighbours matter.
     seeds: Box<[u64]>,
 }
@@ -33,7 +34,7 @@ impl Sticky {
             SipHash::new(3, earlier as u64).hash(destination.cluster.as_bytes())
         };
         let seeds = destinations.iter().enumerate().map(seed).collect();
-        Self { key, hash: SipHash::named(salt), seeds }
+        Self { key, hash: SipHash::named(salt), session: None, seeds }
     }
 
     /// The place of the destination that a key meets; none where all weights are 0.
@@ -59,22 +60,34 @@ impl Sticky {
         destinations: &[WeightedDestination],
         drawn: usize,
         draw: f64,
-    ) -> (DrawnKey, usize) {
+    ) -> (HexNumber, usize) {
         let mut state = draw.to_bits();
         let mut next = || {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            DrawnKey::new(mixed(state))
+            HexNumber::new(mixed(state))
         };
         // On average over the draws, this takes as many attempts as there are destinations.
         let mut key = next();
         for _ in 0..KEY_ATTEMPTS_MAX {
-            if self.choose(destinations, key.as_bytes()) == Some(drawn) {
+            if self.choose(destinations, key.as_bytes()).is_none_or(|met| met == drawn) {
                 return (key, drawn);
             }
             key = next();
         }
         let met = self.choose(destinations, key.as_bytes()).unwrap_or(drawn);
         (key, met)
+    }
+
+    /// What an endpoint is called in a session's token.
+    pub(super) fn number_of(&self, endpoint: SocketAddr) -> HexNumber {
+        HexNumber::new(self.hash.hash(&session::address_bytes(endpoint)))
+    }
+
+    /// What tells a browser its key. The root path, or one would be told anew in every folder; scripts have no use for it.
+    pub(super) fn set_cookie(&self, name: &str, key: &str) -> String {
+        let seconds_max = self.session.and_then(|session| session.seconds_max);
+        let age = seconds_max.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+        format!("{name}={key}; Path=/; HttpOnly{age}")
     }
 }
 
@@ -97,29 +110,27 @@ impl Contender {
 
 /// Sixteen hexadecimal digits, as a cookie carries them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DrawnKey([u8; 16]);
+pub(super) struct HexNumber([u8; 16]);
 
-impl DrawnKey {
+impl HexNumber {
     fn new(number: u64) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         Self(std::array::from_fn(|at| DIGITS[(number >> (60 - 4 * at)) as usize & 0xf]))
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// Exactly as [`as_str`](Self::as_str) writes it.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let digits: [u8; 16] = text.try_into().ok()?;
+        digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(Self(digits))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// What tells a browser its key, for as long as it runs. Scripts have no use for it.
-    pub(super) fn set_cookie(&self, name: &str) -> HeaderValue {
-        let key = self.0.iter().map(|digit| char::from(*digit));
-        let text: String = name.chars().chain(['=']).chain(key).chain(ATTRIBUTES.chars()).collect();
-        HeaderValue::try_from(text).expect("a cookie's name and hexadecimal digits are visible ASCII")
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
     }
-}
-
-/// What a Set-Cookie says of a key that is not drawn yet.
-pub(super) fn set_cookie_to_come(name: &str) -> String {
-    format!("{name}=…{ATTRIBUTES}")
 }
 
 /// An exponentially distributed number of an evenly distributed one: `-ln(u)` with 57 binary places, and never 0.
@@ -151,8 +162,6 @@ fn mixed(mut bits: u64) -> u64 {
     bits ^ bits >> 31
 }
 
-/// Root path, or a key would be told anew in every folder.
-const ATTRIBUTES: &str = "; Path=/; HttpOnly";
 /// About a millisecond's work, which the smallest of shares may cost now and then.
 const KEY_ATTEMPTS_MAX: u32 = 1 << 15;
 /// 2^57: the largest number, 53 ln 2, then fits 64 bits.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::balance::{ClusterState, Endpoint, Picker};
 use crate::canonical::PathNormalization;
-use crate::resource::{ClusterSpec, InboundListener};
-use crate::route::RouteTable;
+use crate::resource::{ClusterSpec, Health, InboundListener};
+use crate::route::{RouteTable, Session};
 
 pub use closures::{Closures, Update};
 
@@ -65,6 +65,12 @@ impl Cluster {
     pub fn new(spec: Arc<ClusterSpec>, endpoints: Vec<Endpoint>, state: Arc<ClusterState>) -> Self {
         let picker = Picker::new(spec.balancer, &endpoints, state);
         Self { spec, endpoints: endpoints.into(), picker }
+    }
+
+    /// The endpoint at which a session has been, while it takes requests.
+    pub fn met_by(&self, session: &Session<'_>) -> Option<&Endpoint> {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.find(|one| one.spec.health == Health::Healthy && session.has_met(one.spec.address))
     }
 
     /// Picks an endpoint that is not in `tried`, or any where all have been. `None`: nothing takes requests (503, flag UH).

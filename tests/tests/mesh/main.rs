@@ -9,6 +9,7 @@ mod documents;
 mod grpcio;
 mod impostor;
 mod joining;
+mod sessions;
 mod simple_mode;
 mod store_kill;
 mod story;

@@ -131,6 +131,31 @@ fn http_routes() {
         &format!("{{{parent}, rules: [{{timeouts: {{request: 1s}}}}]}}"),
         &[(Code::UnsupportedField, "rules[0].timeouts")],
     );
+    let session = |session: &str, wanted: &[(Code, &str)]| {
+        row(&format!("{{{parent}, rules: [{{sessionPersistence: {session}}}]}}"), wanted);
+    };
+    session("{}", &[]);
+    session("{sessionName: uid, type: Cookie, cookieConfig: {lifetimeType: Session}}", &[]);
+    session("{absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}", &[]);
+    session("{type: Header, sessionName: x-session}", &[]);
+    session("{sessionName: 'a b'}", &[(Code::InvalidValue, "rules[0].sessionPersistence.sessionName")]);
+    session(
+        "{type: Header, sessionName: host}",
+        &[(Code::InvalidValue, "rules[0].sessionPersistence.sessionName")],
+    );
+    session(
+        "{type: Header, cookieConfig: {lifetimeType: Session}}",
+        &[(Code::Conflict, "rules[0].sessionPersistence.cookieConfig")],
+    );
+    session(
+        "{cookieConfig: {lifetimeType: Permanent}}",
+        &[(Code::MissingField, "rules[0].sessionPersistence.absoluteTimeout")],
+    );
+    session(
+        "{absoluteTimeout: 1h}",
+        &[(Code::UnsupportedField, "rules[0].sessionPersistence.absoluteTimeout")],
+    );
+    session("{idleTimeout: 1h}", &[(Code::UnsupportedField, "rules[0].sessionPersistence.idleTimeout")]);
     row(&format!("{{{parent}, hostnames: [a.com]}}"), &[(Code::NoEffect, "hostnames")]);
     row("{parentRefs: [{name: gateway}], rules: [{timeouts: {request: 1s}}]}", &[(Code::Inert, "")]);
 }

@@ -149,6 +149,7 @@ fn a_sticky_key_is_read_with_its_salt() {
     let routes = parsed(&configuration(vec![wire]));
     let Parsed::Forward(forward) = &routes.routes.routes()[0].action else { panic!("no forward") };
     assert_eq!(forward.split.sticky_key().map(ToString::to_string).as_deref(), Some("header:x-user"));
+    assert!(!forward.split.keeps_endpoints());
     let refused = |metadata, field| refused_route(|route| route.metadata = metadata, field);
     refused(sticky(&[("on", text("header:x-user"))]), "metadata.sticky");
     refused(sticky(&[("salt", text("a"))]), "metadata.sticky");

@@ -132,7 +132,9 @@ fn a_drawn_key_leads_back_to_what_was_drawn() {
     for (drawn, draw) in [(0, 0.0), (1, 0.9985), (2, 0.9995), (0, 0.5)] {
         let (key, met) = sticky.key_for(&destinations, drawn, draw);
         assert_eq!((met, sticky.choose(&destinations, key.as_bytes())), (drawn, Some(drawn)));
-        assert_eq!(key.set_cookie("uid").len(), "uid=0123456789abcdef; Path=/; HttpOnly".len());
+        assert_eq!(HexNumber::parse(key.as_bytes()), Some(key));
+        let told = sticky.set_cookie("uid", key.as_str());
+        assert_eq!(told, format!("uid={}; Path=/; HttpOnly", key.as_str()));
     }
 }
 
