@@ -12,17 +12,17 @@ use super::*;
 const REVIEWS: &str = "spiffe://cluster.local/ns/default/sa/reviews";
 const RATINGS: &str = "spiffe://cluster.local/ns/default/sa/ratings";
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    fn source(&self, id: &str) -> Arc<IdentitySource> {
+    pub(super) fn source(&self, id: &str) -> Arc<IdentitySource> {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

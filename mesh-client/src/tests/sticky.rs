@@ -1,13 +1,20 @@
 //! Sticky splits on a socket: which version answers, and what the caller is told to come back with.
 
+use mesh_core::identity::IdentitySource;
 use mesh_core::route::{KeySource, SessionLifetime, Split};
 
+use super::identity::Authority;
 use super::peer::{Manner, Peer};
 use super::*;
 
 /// Both versions are the same server, told apart by a header that their destination sets.
 async fn versions(on: &str) -> Outbound {
     let peer = Peer::start(Manner::TellHeaders).await;
+    versions_at(&peer, on, None)
+}
+
+/// The same, at a server that is there, for a caller of this identity.
+fn versions_at(peer: &Peer, on: &str, identity: Option<Arc<IdentitySource>>) -> Outbound {
     let setup = Setup::http2([peer.address]);
     let destination = |version: &'static str| {
         let set = vec![("version".parse().unwrap(), version.parse().unwrap())];
@@ -24,7 +31,7 @@ async fn versions(on: &str) -> Outbound {
     let RouteAction::Forward(forward) = setup.forward() else { panic!("it forwards") };
     let forward = Forward { split: split.sticking_to(on.parse().unwrap(), "route"), ..forward };
     let routes = vec![route(RouteMatch::everything(), RouteAction::Forward(forward))];
-    outbound(Parts { snapshot: snapshot(routes, Some(setup.cluster())), ..Parts::default() })
+    outbound(Parts { identity, snapshot: snapshot(routes, Some(setup.cluster())), ..Parts::default() })
 }
 
 /// Two servers of one version, between which a session is kept.
@@ -133,4 +140,20 @@ async fn a_session_whose_endpoint_is_gone_moves_and_is_told_so() {
     let response = send(&outbound, request).await;
     assert_eq!(response.status(), 200);
     assert_ne!(response.headers()["x-session"], token["x-session"]);
+}
+
+#[tokio::test]
+async fn a_calling_workload_meets_one_version_and_others_the_other() {
+    let (authority, peer) = (Authority::new(), Peer::start(Manner::TellHeaders).await);
+    let mut met = std::collections::BTreeSet::new();
+    for caller in 0..12 {
+        let source = authority.source(&format!("spiffe://cluster.local/ns/default/sa/caller-{caller}"));
+        let outbound = versions_at(&peer, "identity", Some(source));
+        let first = ask(&outbound, None, 0).await;
+        for seed in 1..6 {
+            assert_eq!(ask(&outbound, None, seed).await, first, "caller-{caller}");
+        }
+        met.insert(first);
+    }
+    assert_eq!(met.len(), 2);
 }
