@@ -3,11 +3,14 @@
 //! What was processed, or may have been, is never repeated; nor is a body of which somebody has read. Another endpoint is asked
 //! at once; the same one only after a pause, for it has just failed.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use http::Response;
+use http::{HeaderMap, Response};
 use mesh_core::backoff::Backoff;
 use mesh_core::balance::InFlight;
 use mesh_core::route::{RetryPolicy, Session};
@@ -16,7 +19,7 @@ use mesh_core::snapshot::Cluster;
 use crate::attempt::{Keep, RetryCondition, attempt};
 use crate::body::{Protocol, ResponseBody};
 use crate::connection::Outgoing;
-use crate::deadline::announce;
+use crate::deadline::{Timer, announce};
 use crate::endpoint::pool;
 use crate::error::ClientError;
 use crate::outbound::Outbound;
@@ -58,14 +61,12 @@ impl Forwarding<'_> {
             if tried.contains(&address) {
                 tokio::time::sleep(pause(tried.len(), rng.f64())).await;
             }
-            if let Some(deadline) = self.deadline {
-                let remaining = deadline.saturating_duration_since(Instant::now());
-                announce(&mut request.head.headers, remaining, self.protocol);
-            }
+            let try_timer = self.limit(&mut request.head.headers).map(Timer::at);
             let keep = if retries_left > 0 { Keep::Whole } else { Keep::Nothing };
             let in_flight = endpoint.state.begin();
             let pool = pool(endpoint, &self.cluster.spec, self.outbound.mesh.identity());
-            let failed = match attempt(pool, self.cluster.spec.connect_timeout, request, keep).await {
+            let sending = pin!(attempt(pool, self.cluster.spec.connect_timeout, request, keep));
+            let failed = match until(try_timer, sending).await? {
                 Ok(response) => return Ok(Answered { response, in_flight, endpoint: address }),
                 Err(failed) => failed,
             };
@@ -80,6 +81,34 @@ impl Forwarding<'_> {
             last = Some(failed.error);
         }
     }
+
+    /// Tells the endpoint how long it has. When the attempt itself must be done, where it has a limit of its own; the
+    /// request's is watched over all attempts.
+    fn limit(&self, headers: &mut HeaderMap) -> Option<Instant> {
+        let own = self.policy.and_then(|policy| policy.per_try_timeout);
+        if own.is_none() && self.deadline.is_none() {
+            return None;
+        }
+        let now = Instant::now();
+        let own = own.and_then(|limit| now.checked_add(limit));
+        if let Some(end) = [own, self.deadline].into_iter().flatten().min() {
+            announce(headers, end.saturating_duration_since(now), self.protocol);
+        }
+        own
+    }
+}
+
+/// What comes of an attempt before its time is over. The attempt stays where it is, for it is large.
+async fn until<T>(
+    timer: Option<Timer>,
+    mut attempt: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, ClientError> {
+    let Some(mut timer) = timer else { return Ok(attempt.await) };
+    poll_fn(|cx| match attempt.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => timer.poll(cx).map(|()| Err(ClientError::Deadline)),
+    })
+    .await
 }
 
 /// Whether the policy repeats a request after this failure.
@@ -102,7 +131,11 @@ mod tests {
 
     #[test]
     fn only_what_the_policy_names_is_repeated() {
-        let policy = RetryPolicy { attempts: 2, on: vec!["connect-failure".into(), "refused-stream".into()] };
+        let policy = RetryPolicy {
+            attempts: 2,
+            on: vec!["connect-failure".into(), "refused-stream".into()],
+            ..RetryPolicy::default()
+        };
         let check = |policy, condition, expected| assert_eq!(is_allowed(policy, condition), expected);
         check(Some(&policy), Some(RetryCondition::ConnectFailure), true);
         check(Some(&policy), Some(RetryCondition::RefusedStream), true);

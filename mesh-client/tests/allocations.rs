@@ -95,7 +95,11 @@ fn mesh(address: SocketAddr) -> Mesh {
         action: RouteAction::Forward(Forward {
             split: Split::new(vec![destination(90), destination(10)]),
             timeout: None,
-            retry: Some(RetryPolicy { attempts: 2, on: on.map(Arc::from).to_vec() }),
+            retry: Some(RetryPolicy {
+                attempts: 2,
+                on: on.map(Arc::from).to_vec(),
+                ..RetryPolicy::default()
+            }),
             no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
             rewrite: Rewrite::default(),
         }),

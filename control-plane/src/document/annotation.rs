@@ -42,7 +42,7 @@ pub(super) fn read(reader: &mut Reader, root: &Node, kind: Kind) -> Option<Stick
 }
 
 fn sticky_key(reader: &mut Reader, span: Span, kind: Kind, text: &str) -> Option<StickyKey> {
-    if !matches!(kind, Kind::VirtualService | Kind::HttpRoute) {
+    if !matches!(kind, Kind::VirtualService | Kind::HttpRoute | Kind::GrpcRoute) {
         let message = format!("a {} has no weights to be sticky about", kind.name());
         let next = "move it to the VirtualService or HTTPRoute that divides the traffic";
         reader.note(Code::Conflict, span, message, next);

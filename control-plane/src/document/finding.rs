@@ -62,6 +62,8 @@ pub enum Code {
     Suspicious,
     /// A host that no document knows.
     UnknownHost,
+    /// A backend of another namespace, which no ReferenceGrant gives to the route.
+    NotGranted,
     /// An older document of the same host wins.
     Shadowed,
     /// A document that carries no mesh configuration.
@@ -104,6 +106,7 @@ impl Code {
             | Self::Deprecated
             | Self::Suspicious
             | Self::UnknownHost
+            | Self::NotGranted
             | Self::Shadowed => Verdict::Warning,
             Self::Skipped => Verdict::Valid,
             _ => Verdict::Invalid,

@@ -6,7 +6,7 @@
 use super::fields::Fields;
 use super::finding::Code;
 use super::name;
-use super::scalar::text;
+use super::scalar::{some_text, text};
 use super::spelling::shorten;
 use super::value::Value;
 
@@ -61,6 +61,24 @@ fn pairs(value: Value<'_, '_>, authority: bool) -> Vec<(String, String)> {
         }
         content
     })
+}
+
+/// The name of a header that a Gateway API filter changes; of requests also `host`, which changes the authority.
+pub(super) fn changed_name(mut value: Value<'_, '_>, authority: bool) -> String {
+    let name = header_name(value.reborrow());
+    if value.node.is_some() && !(authority && name.eq_ignore_ascii_case("host")) && is_header_name(&name) {
+        check_name(&mut value, &name, false);
+    }
+    name
+}
+
+/// A header's value that stands for itself: `%` is no more than a percent sign, which Envoy, and so the model, doubles.
+pub(super) fn literal_value(mut value: Value<'_, '_>) -> String {
+    let content = some_text(value.reborrow()).replace('%', "%%");
+    if value.node.is_some() {
+        check_value(&mut value, &content);
+    }
+    content
 }
 
 /// Whether the name stands for the authority, which HTTP/1.1 calls `host`.

@@ -1,13 +1,14 @@
 //! HTTPRoute of the Gateway API with a Service as its parent (GAMMA).
 //!
-//! Matches on path, headers, query and method, and weighted backends are honoured, and sessions; filters and timeouts are read for
-//! their errors and refused by name. A route without any Service parent acts at gateways only and is kept inert.
+//! Matches on path, headers, query and method, weighted backends, filters, timeouts and sessions are honoured; retries are
+//! read for their errors and refused by name. A route without any Service parent acts at gateways only and is kept inert.
 
 use super::fields::Fields;
 use super::header::is_header_name;
 use super::name;
 use super::pattern::{StringMatch, regex};
-use super::route_filter;
+use super::route_filter::{self, RouteFilters, RouteRewrite};
+use super::route_timeouts::{self, RouteTimeouts};
 use super::scalar::{choice, integer, port, some_text, text};
 use super::session_persistence::{self, SessionPersistence};
 use super::spelling::shorten;
@@ -38,6 +39,8 @@ pub struct ParentRef {
     pub namespace: Option<String>,
     /// The one port that is meant, if not all.
     pub port: Option<u16>,
+    /// The name of the one port that is meant, if not all.
+    pub section: Option<String>,
 }
 
 /// What a route is attached to.
@@ -61,6 +64,10 @@ pub struct RouteRule {
     pub name: Option<String>,
     /// Any of these must match; none at all matches everything.
     pub matches: Vec<RouteMatch>,
+    /// What is done to requests and answers; a redirect takes the place of the backends.
+    pub filters: RouteFilters,
+    /// How long it may take.
+    pub timeouts: RouteTimeouts,
     /// Where requests go, by weight; none at all is answered 500.
     pub backends: Vec<BackendRef>,
     /// What keeps a caller with a backend and its endpoint.
@@ -91,6 +98,13 @@ pub enum PathMatch {
     Prefix(String),
     /// By an expression that matches the whole path.
     Regex(String),
+    /// As the method of a gRPC service: `/service/method`.
+    Method {
+        /// The service; absent is any.
+        service: Option<StringMatch>,
+        /// The method; absent is any.
+        method: Option<StringMatch>,
+    },
 }
 
 /// A weighted backend.
@@ -106,6 +120,8 @@ pub struct BackendRef {
     pub port: Option<u16>,
     /// The share, relative to the sum.
     pub weight: u32,
+    /// What is done to the requests that go here, after the rule's own filters.
+    pub filters: RouteFilters,
 }
 
 impl HttpRoute {
@@ -119,8 +135,19 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> HttpRoute {
     let route = HttpRoute {
         span: fields.span(),
         parents: fields.list("parentRefs", object(parent)),
-        rules: fields.list("rules", object(rule)),
+        rules: fields.optional("rules", |value| value.items(object(rule))).unwrap_or_else(everything),
     };
+    common(fields, &route);
+    route
+}
+
+/// What the Gateway API puts where no rules are written: everything, to no backend.
+fn everything() -> Vec<RouteRule> {
+    vec![RouteRule::default()]
+}
+
+/// What a route of any protocol has beside its rules.
+pub(super) fn common(fields: &mut Fields<'_, '_>, route: &HttpRoute) {
     if route.in_mesh() {
         fields.no_effect("hostnames", |value| value.items(name::host));
     } else {
@@ -130,10 +157,13 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> HttpRoute {
     if route.rules.len() > RULES_MAX {
         fields.invalid("rules", format!("has more than {RULES_MAX} rules"), "split the route");
     }
-    route
+    if route.rules.iter().map(|rule| rule.matches.len()).sum::<usize>() > ROUTE_MATCHES_MAX {
+        let message = format!("have more than {ROUTE_MATCHES_MAX} matches together");
+        fields.invalid("rules", message, "split the route");
+    }
 }
 
-fn parent(fields: &mut Fields<'_, '_>) -> ParentRef {
+pub(super) fn parent(fields: &mut Fields<'_, '_>) -> ParentRef {
     let group = fields.optional("group", text).unwrap_or_else(|| "gateway.networking.k8s.io".to_owned());
     let kind = fields.optional("kind", some_text).unwrap_or_else(|| "Gateway".to_owned());
     let kind = match (group.as_str(), kind.as_str()) {
@@ -146,15 +176,14 @@ fn parent(fields: &mut Fields<'_, '_>) -> ParentRef {
             ParentKind::Service
         }
     };
-    let parent = ParentRef {
+    ParentRef {
         span: fields.span(),
         kind,
         name: fields.required("name", some_text),
         namespace: fields.optional("namespace", name::label),
         port: fields.optional("port", port),
-    };
-    fields.no_effect("sectionName", text);
-    parent
+        section: fields.optional("sectionName", some_text),
+    }
 }
 
 fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
@@ -162,23 +191,71 @@ fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
         span: fields.span(),
         name: fields.optional("name", text),
         matches: fields.list("matches", object(route_match)),
-        backends: fields.list("backendRefs", object(backend)),
+        filters: fields.or_default("filters", route_filter::http),
+        timeouts: fields.or_default("timeouts", object(route_timeouts::timeouts)),
+        backends: fields.list("backendRefs", object(|fields| backend(fields, route_filter::http))),
         session: fields.optional("sessionPersistence", object(session_persistence::decode)),
     };
-    fields.unsupported("filters", |value| value.items(object(route_filter::filter)));
-    fields.unsupported("timeouts", object(route_filter::timeouts));
-    fields.unsupported("retry", object(route_filter::retry));
-    if rule.matches.len() > MATCHES_MAX {
-        fields.invalid("matches", format!("has more than {MATCHES_MAX} entries"), "split the rule");
-    }
+    fields.unsupported("retry", object(route_timeouts::retry));
+    check_rewrites(fields, &rule);
+    check_matches(fields, &rule);
     rule
 }
 
-fn backend(fields: &mut Fields<'_, '_>) -> BackendRef {
+/// As many matches as the Gateway API takes.
+pub(super) fn check_matches(fields: &mut Fields<'_, '_>, rule: &RouteRule) {
+    if rule.matches.len() > MATCHES_MAX {
+        fields.invalid("matches", format!("has more than {MATCHES_MAX} entries"), "split the rule");
+    }
+    if rule.backends.len() > BACKENDS_MAX {
+        fields.invalid("backendRefs", format!("has more than {BACKENDS_MAX} entries"), "name fewer backends");
+    }
+}
+
+/// Where redirects and rewrites can stand. A path is rewritten per route in xDS, so that the backends of a rule that rewrite
+/// it have to agree.
+fn check_rewrites(fields: &mut Fields<'_, '_>, rule: &RouteRule) {
+    let all = std::iter::once(&rule.filters).chain(rule.backends.iter().map(|backend| &backend.filters));
+    let one_prefix = match rule.matches.as_slice() {
+        [] => true,
+        [only] => matches!(only.path, None | Some(PathMatch::Prefix(_))),
+        _ => false,
+    };
+    if all.clone().any(RouteFilters::replaces_prefix) && !one_prefix {
+        let next = "match one PathPrefix, or use ReplaceFullPath";
+        fields.conflict("matches", "is not the one PathPrefix that a filter replaces", next);
+    }
+    if rule.filters.redirect.is_some() && !rule.backends.is_empty() {
+        fields.conflict("backendRefs", "are never reached, for the rule redirects", "remove one of the two");
+    }
+    if all.clone().skip(1).any(|filters| filters.redirect.is_some()) {
+        let message = "has a redirect, which this mesh makes for a whole rule only";
+        fields.not_honoured("backendRefs", message, "put the filter into the rule's `filters`");
+    }
+    let rewrites: Vec<&RouteRewrite> =
+        rule.backends.iter().filter_map(|backend| backend.filters.rewrite.as_ref()).collect();
+    let apart =
+        rewrites.len() != rule.backends.len() || rewrites.windows(2).any(|two| two[0].path != two[1].path);
+    if rewrites.iter().any(|rewrite| rewrite.path.is_some()) && apart {
+        let message = "rewrite the path differently, which xDS cannot say of one rule";
+        fields.not_honoured("backendRefs", message, "rewrite it alike, or write a rule for each");
+    } else if rewrites.iter().any(|rewrite| rewrite.path.is_some()) && rule.filters.rewrite.is_some()
+        || all.skip(1).any(RouteFilters::names_host) && rule.filters.names_host()
+    {
+        let message = "rewrite what the rule rewrites already";
+        fields.not_honoured("backendRefs", message, "put it into one place");
+    }
+}
+
+/// A weighted backend, with filters of the route's own kind.
+pub(super) fn backend(
+    fields: &mut Fields<'_, '_>,
+    filters: impl Fn(Value<'_, '_>) -> RouteFilters,
+) -> BackendRef {
     let backend = backend_reference(fields);
     let weight = fields.optional("weight", integer(0, 1_000_000)).unwrap_or(1);
-    fields.unsupported("filters", |value| value.items(object(route_filter::filter)));
-    BackendRef { weight: u32::try_from(weight).unwrap_or(1), ..backend }
+    let filters = fields.or_default("filters", filters);
+    BackendRef { weight: u32::try_from(weight).unwrap_or(1), filters, ..backend }
 }
 
 /// A Service, by name and port.
@@ -191,6 +268,7 @@ pub(super) fn backend_reference(fields: &mut Fields<'_, '_>) -> BackendRef {
         namespace: fields.optional("namespace", name::label),
         port: fields.optional("port", port),
         weight: 1,
+        filters: RouteFilters::default(),
     };
     if !group.is_empty() || kind != "Service" {
         let message = format!("a {} of group `{}` is no backend here", shorten(&kind), shorten(&group));
@@ -266,7 +344,7 @@ fn check_path(path: &str) -> Result<(), String> {
 }
 
 /// Matches by name: of one name only the first counts, as the Gateway API says.
-fn named(value: Value<'_, '_>, header: bool) -> Vec<(String, StringMatch)> {
+pub(super) fn named(value: Value<'_, '_>, header: bool) -> Vec<(String, StringMatch)> {
     let mut matches: Vec<(String, StringMatch)> = Vec::new();
     let read = value.items(object(|fields| {
         let kinds = [("Exact", -1, Comparison::Exact), ("RegularExpression", -2, Comparison::Regex)];
@@ -291,5 +369,9 @@ fn named(value: Value<'_, '_>, header: bool) -> Vec<(String, StringMatch)> {
 const RULES_MAX: usize = 16;
 /// As many matches of one rule as the Gateway API takes.
 const MATCHES_MAX: usize = 64;
+/// As many matches of all rules as the Gateway API takes.
+const ROUTE_MATCHES_MAX: usize = 127;
+/// As many backends of one rule as the Gateway API takes.
+const BACKENDS_MAX: usize = 16;
 /// As long a path as the Gateway API takes.
 const PATH_BYTES_MAX: usize = 1024;

@@ -23,6 +23,11 @@ pub enum Kind {
     /// `gateway.networking.k8s.io` HTTPRoute.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
+    /// `gateway.networking.k8s.io` GRPCRoute.
+    #[serde(rename = "GRPCRoute")]
+    GrpcRoute,
+    /// `gateway.networking.k8s.io` ReferenceGrant.
+    ReferenceGrant,
     /// `security.istio.io` PeerAuthentication.
     PeerAuthentication,
     /// `security.istio.io` AuthorizationPolicy.
@@ -166,6 +171,8 @@ static KINDS: [KindFacts; 31] = [
     facts(NETWORKING, "VirtualService", NETWORKING_VERSIONS, Fate::Read(Kind::VirtualService)),
     facts(NETWORKING, "DestinationRule", NETWORKING_VERSIONS, Fate::Read(Kind::DestinationRule)),
     facts(GATEWAY_API, "HTTPRoute", GATEWAY_VERSIONS, Fate::Read(Kind::HttpRoute)),
+    facts(GATEWAY_API, "GRPCRoute", GATEWAY_VERSIONS, Fate::Read(Kind::GrpcRoute)),
+    facts(GATEWAY_API, "ReferenceGrant", GATEWAY_VERSIONS, Fate::Read(Kind::ReferenceGrant)),
     facts(SECURITY, "PeerAuthentication", SECURITY_VERSIONS, Fate::Read(Kind::PeerAuthentication)),
     facts(SECURITY, "AuthorizationPolicy", SECURITY_VERSIONS, Fate::Read(Kind::AuthorizationPolicy)),
     facts("apps", "Deployment", &["v1"], Fate::Read(Kind::Deployment)),
@@ -181,12 +188,10 @@ static KINDS: [KindFacts; 31] = [
     facts(TELEMETRY, "Telemetry", &["v1", "v1alpha1"], Fate::Unsupported),
     facts(EXTENSIONS, "WasmPlugin", &["v1alpha1"], Fate::Unsupported),
     facts(EXTENSIONS, "TrafficExtension", &["v1alpha1"], Fate::Unsupported),
-    facts(GATEWAY_API, "GRPCRoute", GATEWAY_VERSIONS, Fate::Unsupported),
     facts(GATEWAY_API, "TLSRoute", GATEWAY_VERSIONS, Fate::Unsupported),
     facts(GATEWAY_API, "TCPRoute", GATEWAY_VERSIONS, Fate::Unsupported),
     facts(GATEWAY_API, "UDPRoute", GATEWAY_VERSIONS, Fate::Unsupported),
     facts(GATEWAY_API, "BackendTLSPolicy", GATEWAY_VERSIONS, Fate::Unsupported),
-    facts(GATEWAY_API, "ReferenceGrant", GATEWAY_VERSIONS, Fate::Unsupported),
     facts(GATEWAY_API, "ListenerSet", GATEWAY_VERSIONS, Fate::Unsupported),
     facts(OWN, "RateLimitPolicy", &["v1alpha1"], Fate::Unsupported),
     facts(OWN, "Rollout", &["v1alpha1"], Fate::Unsupported),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::annotation;
 use super::finding::{Code, Finding, Verdict};
+use super::grpc_route::GrpcRoute;
 use super::kind::{self, Fate, Kind, Known};
 use super::metadata::{self, DEFAULT_NAMESPACE, Metadata};
 use super::reader::Reader;
@@ -256,7 +257,7 @@ fn decode(root: &Node, kind: Kind, proto_names: bool) -> (Metadata, Spec, Vec<Fi
 fn outside(spec: &Spec) -> bool {
     match spec {
         Spec::VirtualService(service) => !service.in_mesh(),
-        Spec::HttpRoute(route) => !route.in_mesh(),
+        Spec::HttpRoute(route) | Spec::GrpcRoute(GrpcRoute(route)) => !route.in_mesh(),
         _ => false,
     }
 }

@@ -9,7 +9,7 @@ use mesh_core::route::StickyKey;
 
 use super::fields::Fields;
 use super::finding::Code;
-use super::route_filter::gateway_duration;
+use super::route_timeouts::duration;
 use super::scalar::{choice, some_text};
 use super::value::{Value, object};
 
@@ -55,15 +55,15 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> SessionPersistence {
         fields.note(Code::Conflict, "cookieConfig", "goes with `type: Cookie` only", "remove one of the two");
     }
     if permanent {
-        session.age_max = fields.optional("absoluteTimeout", gateway_duration);
+        session.age_max = fields.optional("absoluteTimeout", duration);
         if session.age_max.is_none_or(|age| age.is_zero()) {
             let message = "is required by `lifetimeType: Permanent`";
             fields.note(Code::MissingField, "absoluteTimeout", message, "write how long the cookie is kept");
         }
     } else {
-        fields.unsupported("absoluteTimeout", gateway_duration);
+        fields.unsupported("absoluteTimeout", duration);
     }
-    fields.unsupported("idleTimeout", gateway_duration);
+    fields.unsupported("idleTimeout", duration);
     session
 }
 

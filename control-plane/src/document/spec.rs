@@ -4,11 +4,13 @@
 
 use super::authorization_policy::{self, AuthorizationPolicy};
 use super::destination_rule::{self, DestinationRule};
+use super::grpc_route::{self, GrpcRoute};
 use super::http_route::{self, HttpRoute};
 use super::kind::Kind;
 use super::mesh_settings::{self, MeshSettings};
 use super::peer_authentication::{self, PeerAuthentication};
 use super::reader::{FieldFact, Reader};
+use super::reference_grant::{self, ReferenceGrant};
 use super::service::{self, Service};
 use super::service_entry::{self, ServiceEntry};
 use super::value::Value;
@@ -65,6 +67,8 @@ specs! {
     VirtualService: virtual_service::decode;
     DestinationRule: destination_rule::decode;
     HttpRoute: http_route::decode;
+    GrpcRoute: grpc_route::decode;
+    ReferenceGrant: reference_grant::decode;
     PeerAuthentication: peer_authentication::decode;
     AuthorizationPolicy: authorization_policy::decode;
     Deployment: workload::deployment;

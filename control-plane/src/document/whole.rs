@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::destination_rule::DestinationRule;
 use super::finding::{Code, Finding};
-use super::http_route::HttpRoute;
+use super::grpc_route::GrpcRoute;
+use super::http_route::{BackendRef, HttpRoute};
 use super::mesh_settings::MeshSettings;
 use super::name::{SERVICE_DOMAIN, qualified};
+use super::reference_grant::{ReferenceGrant, is_granted};
 use super::service::Service;
 use super::service_entry::ServiceEntry;
 use super::set::{Document, DocumentKey, DocumentSet};
@@ -106,20 +108,34 @@ impl Whole<'_> {
     }
 
     fn backends(&mut self) {
-        for (document, route) in self.documents.all::<HttpRoute>() {
-            if !route.in_mesh() {
-                continue;
-            }
+        let http = self.documents.all::<HttpRoute>().into_iter();
+        let grpc =
+            self.documents.all::<GrpcRoute>().into_iter().map(|(document, route)| (document, &route.0));
+        for (document, route) in http.chain(grpc).filter(|(_, route)| route.in_mesh()) {
             for (index, rule) in route.rules.iter().enumerate() {
                 for (place, backend) in rule.backends.iter().enumerate() {
-                    let namespace = backend.namespace.as_deref().unwrap_or(&document.key.namespace);
-                    let host = qualified(&backend.name, namespace);
-                    if !self.hosts.knows(&host) {
-                        let field = format!("spec.rules[{index}].backendRefs[{place}].name");
-                        self.unknown_host(document, &host, field, backend.span);
-                    }
+                    let field = format!("spec.rules[{index}].backendRefs[{place}]");
+                    self.backend(document, route, backend, &field);
                 }
             }
+        }
+    }
+
+    fn backend(&mut self, document: &Document, route: &HttpRoute, backend: &BackendRef, field: &str) {
+        let DocumentKey { kind, namespace: own, .. } = &document.key;
+        let namespace = backend.namespace.as_deref().unwrap_or(own);
+        let host = qualified(&backend.name, namespace);
+        if !self.hosts.knows(&host) {
+            self.unknown_host(document, &host, format!("{field}.name"), backend.span);
+        }
+        let grants = self.documents.all::<ReferenceGrant>().into_iter();
+        let grants = grants.map(|(document, grant)| (document.key.namespace.as_str(), grant));
+        if !is_granted(grants, (kind.name(), own), route, backend) {
+            let kind = kind.name();
+            let message =
+                format!("no ReferenceGrant of {namespace} lets {kind}s of {own} send to {}", backend.name);
+            let next = "add the grant there; until then this share of requests is answered 500";
+            self.note(document, Code::NotGranted, format!("{field}.namespace"), backend.span, message, next);
         }
     }
 

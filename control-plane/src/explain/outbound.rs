@@ -334,7 +334,7 @@ fn retries(policy: &RetryPolicy) -> Retries {
         attempts: policy.attempts,
         on: policy.on.iter().map(ToString::to_string).collect(),
         status_codes: Vec::new(),
-        per_try_timeout: None,
+        per_try_timeout: policy.per_try_timeout.map(duration),
     }
 }
 

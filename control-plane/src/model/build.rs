@@ -14,8 +14,8 @@ use super::virtual_service::Routing;
 use super::visibility::Visibility;
 use super::workload::{Listening, Workload};
 use crate::document::{
-    self, ContainerPort, Deployment, Document, DocumentSet, EndpointSlice, Location, MeshSettings,
-    SERVICE_NAME_LABEL, ServiceEntry, SliceEndpoint, SpecOf, WorkloadEntry,
+    self, ContainerPort, Deployment, Document, DocumentSet, EndpointSlice, GrpcRoute, HttpRoute, Location,
+    MeshSettings, SERVICE_NAME_LABEL, ServiceEntry, SliceEndpoint, SpecOf, WorkloadEntry,
 };
 
 impl Config {
@@ -32,7 +32,8 @@ impl Config {
         let mut config = Self {
             routings: routings.collect(),
             destination_rules: rules.collect(),
-            http_routes: declared(documents),
+            gateway_routes: gateway_routes(documents),
+            reference_grants: declared(documents),
             peer_authentications: declared(documents),
             authorization_policies: declared(documents),
             workloads: workloads(documents),
@@ -56,15 +57,26 @@ impl Config {
 }
 
 fn declared<T: SpecOf + Clone>(documents: &DocumentSet) -> Vec<Declared<T>> {
-    let all = documents.all::<T>().into_iter();
-    all.map(|(document, spec)| Declared {
+    documents.all::<T>().into_iter().map(|(document, spec)| declare(document, spec.clone())).collect()
+}
+
+fn declare<T>(document: &Document, spec: T) -> Declared<T> {
+    Declared {
         id: document.key.to_string().into(),
         namespace: document.key.namespace.as_str().into(),
         file: document.file.clone(),
         sticky: document.metadata.sticky.clone(),
-        spec: Arc::new(spec.clone()),
-    })
-    .collect()
+        spec: Arc::new(spec),
+    }
+}
+
+/// HTTPRoutes and GRPCRoutes by age, for they merge.
+fn gateway_routes(documents: &DocumentSet) -> Vec<Declared<HttpRoute>> {
+    let http = documents.all::<HttpRoute>().into_iter();
+    let grpc = documents.all::<GrpcRoute>().into_iter().map(|(document, route)| (document, &route.0));
+    let mut all: Vec<_> = http.chain(grpc).collect();
+    all.sort_by(|(left, _), (right, _)| left.age.cmp(&right.age));
+    all.into_iter().map(|(document, route)| declare(document, route.clone())).collect()
 }
 
 fn kubernetes(

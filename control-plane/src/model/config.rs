@@ -13,7 +13,9 @@ use super::peer_authentication::{self, EffectiveMode};
 use super::service::Service;
 use super::virtual_service::{self, Routing};
 use super::workload::Workload;
-use crate::document::{AuthorizationPolicy, HttpRoute, MeshSettings, PeerAuthentication};
+use crate::document::{
+    AuthorizationPolicy, BackendRef, HttpRoute, MeshSettings, PeerAuthentication, ReferenceGrant, is_granted,
+};
 
 /// What all documents together say.
 #[derive(Debug, Default)]
@@ -24,7 +26,8 @@ pub struct Config {
     pub(super) workloads: Vec<Workload>,
     pub(super) routings: Vec<Routing>,
     pub(super) destination_rules: Vec<destination_rule::Rule>,
-    pub(super) http_routes: Vec<Declared<HttpRoute>>,
+    pub(super) gateway_routes: Vec<Declared<HttpRoute>>,
+    pub(super) reference_grants: Vec<Declared<ReferenceGrant>>,
     pub(super) peer_authentications: Vec<Declared<PeerAuthentication>>,
     pub(super) authorization_policies: Vec<Declared<AuthorizationPolicy>>,
 }
@@ -60,9 +63,20 @@ impl Config {
         (!routing.rules(view, port).is_empty()).then_some(routing)
     }
 
-    /// The alternatives of the HTTPRoutes that speak for a service's port.
-    pub fn http_routes(&self, view: &View<'_>, service: &Service, port: u16) -> Option<Vec<Alternative<'_>>> {
-        http_route::select(&self.http_routes, view, service, port)
+    /// The alternatives of the HTTPRoutes and GRPCRoutes that speak for a service's port.
+    pub fn gateway_routes(
+        &self,
+        view: &View<'_>,
+        service: &Service,
+        port: u16,
+    ) -> Option<Vec<Alternative<'_>>> {
+        http_route::select(&self.gateway_routes, view, service, port)
+    }
+
+    /// Whether a route may send to a backend.
+    pub fn grants(&self, route: &Declared<HttpRoute>, backend: &BackendRef) -> bool {
+        let grants = self.reference_grants.iter().map(|grant| (&*grant.namespace, &*grant.spec));
+        is_granted(grants, (route.kind(), &route.namespace), &route.spec, backend)
     }
 
     /// The DestinationRules that a caller's traffic to a service obeys.

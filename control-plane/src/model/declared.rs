@@ -23,6 +23,11 @@ pub struct Declared<T> {
 }
 
 impl<T> Declared<T> {
+    /// The document's kind, with which its name begins.
+    pub fn kind(&self) -> &str {
+        self.id.split_once('/').map_or(&*self.id, |(kind, _)| kind)
+    }
+
     /// `reviews.yaml:14`.
     pub fn at(&self, span: Span) -> Arc<str> {
         format!("{}:{}", self.file, span.line).into()

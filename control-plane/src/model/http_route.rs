@@ -1,4 +1,4 @@
-//! Which HTTPRoutes speak for a service's port, and in which order their rules are tried (ISTIO-FIELDS §2.11).
+//! Which HTTPRoutes and GRPCRoutes speak for a service's port, and in which order their rules are tried (ISTIO-FIELDS §2.11).
 //!
 //! Unlike VirtualServices they merge: all rules of all routes are put in one order, the most specific first.
 
@@ -8,7 +8,7 @@ use super::caller::View;
 use super::declared::Declared;
 use super::host;
 use super::service::{Origin, Service};
-use crate::document::{HttpRoute, ParentKind, PathMatch, RouteMatch, RouteRule};
+use crate::document::{HttpRoute, ParentKind, PathMatch, RouteMatch, RouteRule, StringMatch};
 
 /// One alternative of one rule of one route.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,10 @@ fn attaches(route: &Declared<HttpRoute>, service: &Service, port: u16) -> bool {
                 service.entry.as_deref() == Some(&*parent.name) && *service.namespace == *namespace
             }
         };
-        is_parent && parent.port.is_none_or(|wanted| wanted == port)
+        let named = |name: &String| service.port(port).is_some_and(|port| port.name == *name);
+        is_parent
+            && parent.port.is_none_or(|wanted| wanted == port)
+            && parent.section.as_ref().is_none_or(named)
     })
 }
 
@@ -80,17 +83,28 @@ fn alternatives(route: &Declared<HttpRoute>) -> Vec<Alternative<'_>> {
     all
 }
 
-/// Exact path, longest prefix, method, most headers, most query parameters. Where an expression stands is left open by
-/// the specification; here it comes after exact paths and before prefixes, as in Istio.
+/// Exact path, longest prefix, method, most headers, most query parameters; among gRPC's, most letters of the service, then
+/// of the method, then headers. Where an expression stands is left open by the specification; here it comes after exact
+/// paths and before prefixes, as in Istio, and what names a gRPC service or method before both, as it says more.
 fn precedence(alternative: &Alternative<'_>) -> impl Ord + use<> {
     let nothing = RouteMatch::default();
     let entry = alternative.entry.unwrap_or(&nothing);
     let path = match &entry.path {
-        Some(PathMatch::Exact(path)) => (0, Reverse(path.len())),
-        Some(PathMatch::Regex(path)) => (1, Reverse(path.len())),
-        Some(PathMatch::Prefix(path)) => (2, Reverse(path.trim_end_matches('/').len())),
-        None => (2, Reverse(0)),
+        Some(PathMatch::Exact(path)) => (0, Reverse(path.len()), Reverse(0)),
+        Some(PathMatch::Method { service: None, method: None }) | None => (3, Reverse(0), Reverse(0)),
+        Some(PathMatch::Method { service, method }) => {
+            (1, Reverse(letters(service)), Reverse(letters(method)))
+        }
+        Some(PathMatch::Regex(path)) => (2, Reverse(path.len()), Reverse(0)),
+        Some(PathMatch::Prefix(path)) => (3, Reverse(path.trim_end_matches('/').len()), Reverse(0)),
     };
     let (headers, queries) = (entry.headers.len(), entry.query_params.len());
     (path, Reverse(entry.method.is_some()), Reverse(headers), Reverse(queries))
+}
+
+fn letters(name: &Option<StringMatch>) -> usize {
+    match name {
+        Some(StringMatch::Exact(text) | StringMatch::Prefix(text) | StringMatch::Regex(text)) => text.len(),
+        Some(StringMatch::Present) | None => 0,
+    }
 }

@@ -43,7 +43,7 @@ pub(super) fn http(entry: &HttpMatch) -> RouteMatch {
     }
 }
 
-/// One entry of an HTTPRoute's `matches`.
+/// One entry of an HTTPRoute's or GRPCRoute's `matches`.
 pub(super) fn gateway(entry: &document::RouteMatch) -> RouteMatch {
     let method = entry.method.iter().map(|method| header(":method", &StringMatch::Exact(method.clone())));
     let headers = entry.headers.iter().map(|(name, wanted)| header(name, wanted));
@@ -55,11 +55,30 @@ pub(super) fn gateway(entry: &document::RouteMatch) -> RouteMatch {
             Some(PathMatch::Prefix(prefix)) if !prefix.trim_end_matches('/').is_empty() => {
                 PathSpecifier::PathSeparatedPrefix(prefix.trim_end_matches('/').to_owned())
             }
+            Some(PathMatch::Method { service, method }) => grpc_method(service.as_ref(), method.as_ref()),
             Some(PathMatch::Prefix(_)) | None => PathSpecifier::Prefix("/".to_owned()),
         }),
         headers: method.chain(headers).collect(),
         query_parameters: entry.query_params.iter().map(|(name, wanted)| query(name, wanted)).collect(),
         ..RouteMatch::default()
+    }
+}
+
+/// `/service/method`, the path of a gRPC call.
+fn grpc_method(service: Option<&StringMatch>, method: Option<&StringMatch>) -> PathSpecifier {
+    let any = "[^/]+".to_owned();
+    let part = |name: Option<&StringMatch>| match name {
+        Some(StringMatch::Exact(name)) => regex_syntax::escape(name),
+        Some(StringMatch::Regex(regex)) => format!("(?:{regex})"),
+        Some(StringMatch::Prefix(_) | StringMatch::Present) | None => any.clone(),
+    };
+    match (service, method) {
+        (None, None) => PathSpecifier::Prefix("/".to_owned()),
+        (Some(StringMatch::Exact(service)), None) => PathSpecifier::Prefix(format!("/{service}/")),
+        (Some(StringMatch::Exact(service)), Some(StringMatch::Exact(method))) => {
+            PathSpecifier::Path(format!("/{service}/{method}"))
+        }
+        _ => PathSpecifier::SafeRegex(expression(&format!("/{}/{}", part(service), part(method)))),
     }
 }
 

@@ -12,6 +12,7 @@ mod cluster;
 mod encode;
 mod endpoints;
 mod filter;
+mod gateway_route;
 mod header;
 mod inbound;
 mod listener;

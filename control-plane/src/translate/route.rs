@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::route::v3::redirect_action::{
 };
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::{
-    ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
+    ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
 };
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite;
@@ -21,10 +21,12 @@ use mesh_core::resource::{BLOCK_ALL, Provenance};
 use super::cluster::duration;
 use super::encode::{self, ROUTES};
 use super::metadata::{self, Entry};
-use super::name::{ClusterName, FORBIDDEN, host_port};
-use super::{filter, header, matcher, sticky};
-use crate::document::{self, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination};
-use crate::model::{Alternative, Routing, Service, View, World, host};
+use super::name::{ClusterName, host_port};
+use super::{filter, gateway_route, header, matcher, sticky};
+use crate::document::{
+    Headers, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination,
+};
+use crate::model::{Routing, Service, View, World, host};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
     if name == BLOCK_ALL {
@@ -73,8 +75,9 @@ fn routes(
         return Some(virtual_service(world, view, routing, port));
     }
     let service = service?;
-    if let Some(alternatives) = world.config().http_routes(view, service, port) {
-        return Some(alternatives.iter().map(|alternative| gateway(world, view, alternative)).collect());
+    if let Some(alternatives) = world.config().gateway_routes(view, service, port) {
+        let route = |alternative| gateway_route::route(world, view, alternative, port);
+        return Some(alternatives.iter().map(route).collect());
     }
     let whole = ClusterName { port, subset: "", host: &service.host };
     Some(vec![default_route(&whole)])
@@ -135,7 +138,7 @@ fn action(world: &World, view: &View<'_>, routing: &Routing, rule: &HttpRule, po
                 // A single destination takes everything, whatever its weight.
                 let weight = if alone { destination.weight.max(1) } else { destination.weight };
                 let name = destination_cluster(world, view, namespace, destination, port);
-                weighted(destination, name, weight)
+                weighted(&destination.headers, name, weight)
             });
             Action::Route(rewritten(forward(weights.collect()), rule))
         }
@@ -164,8 +167,8 @@ fn destination_cluster(
     ClusterName { port, subset, host: &host }.to_string()
 }
 
-fn weighted(destination: &RouteDestination, name: String, weight: u32) -> ClusterWeight {
-    let headers = &destination.headers;
+/// A cluster's share, with what is done to the headers of the requests that go there.
+pub(super) fn weighted(headers: &Headers, name: String, weight: u32) -> ClusterWeight {
     ClusterWeight {
         name,
         weight: Some(UInt32Value { value: weight }),
@@ -180,7 +183,7 @@ fn weighted(destination: &RouteDestination, name: String, weight: u32) -> Cluste
 }
 
 /// A route to clusters by weight, without limit in time, retrying what is known to be unprocessed.
-fn forward(clusters: Vec<ClusterWeight>) -> RouteAction {
+pub(super) fn forward(clusters: Vec<ClusterWeight>) -> RouteAction {
     RouteAction {
         cluster_specifier: Some(ClusterSpecifier::WeightedClusters(WeightedCluster {
             clusters,
@@ -197,8 +200,9 @@ fn forward(clusters: Vec<ClusterWeight>) -> RouteAction {
     }
 }
 
-fn rewritten(mut action: RouteAction, rule: &HttpRule) -> RouteAction {
-    if let Some(timeout) = rule.timeout {
+/// The same within a time, if there is one.
+pub(super) fn limited(mut action: RouteAction, timeout: Option<std::time::Duration>) -> RouteAction {
+    if let Some(timeout) = timeout {
         action.timeout = Some(duration(timeout));
         // The same for gRPC, which reads only this.
         action.max_stream_duration = Some(MaxStreamDuration {
@@ -207,6 +211,11 @@ fn rewritten(mut action: RouteAction, rule: &HttpRule) -> RouteAction {
             ..MaxStreamDuration::default()
         });
     }
+    action
+}
+
+fn rewritten(action: RouteAction, rule: &HttpRule) -> RouteAction {
+    let mut action = limited(action, rule.timeout);
     let rewrite = rule.rewrite.as_ref();
     let authority = rewrite.and_then(|rewrite| rewrite.authority.as_deref());
     if let Some(authority) = authority.or_else(|| header::authority(&rule.headers.request)) {
@@ -238,17 +247,10 @@ fn redirected(redirect: &Redirect, called: u16) -> RedirectAction {
         Some(RedirectPort::FromRequest) if !host.is_empty() && called != 80 => Some(called),
         Some(RedirectPort::FromRequest | RedirectPort::FromProtocol) | None => port_of_host,
     };
-    let code = match redirect.code {
-        302 => RedirectResponseCode::Found,
-        303 => RedirectResponseCode::SeeOther,
-        307 => RedirectResponseCode::TemporaryRedirect,
-        308 => RedirectResponseCode::PermanentRedirect,
-        _ => RedirectResponseCode::MovedPermanently,
-    };
     RedirectAction {
         host_redirect: host.to_owned(),
         port_redirect: port.map_or(0, u32::from),
-        response_code: code.into(),
+        response_code: redirect_code(redirect.code).into(),
         scheme_rewrite_specifier: redirect.scheme.clone().map(SchemeRewriteSpecifier::SchemeRedirect),
         path_rewrite_specifier: redirect.path.as_ref().map(|path| match path {
             RedirectPath::Full(path) => PathRewriteSpecifier::PathRedirect(path.clone()),
@@ -258,65 +260,22 @@ fn redirected(redirect: &Redirect, called: u16) -> RedirectAction {
     }
 }
 
-fn direct_response(status: u32, body: &[u8]) -> DirectResponseAction {
+pub(super) fn redirect_code(code: u16) -> RedirectResponseCode {
+    match code {
+        302 => RedirectResponseCode::Found,
+        303 => RedirectResponseCode::SeeOther,
+        307 => RedirectResponseCode::TemporaryRedirect,
+        308 => RedirectResponseCode::PermanentRedirect,
+        _ => RedirectResponseCode::MovedPermanently,
+    }
+}
+
+pub(super) fn direct_response(status: u32, body: &[u8]) -> DirectResponseAction {
     let body = DataSource {
         specifier: Some(data_source::Specifier::InlineBytes(body.to_vec())),
         ..DataSource::default()
     };
     DirectResponseAction { status, body: Some(body), ..DirectResponseAction::default() }
-}
-
-/// One alternative of an HTTPRoute's rule.
-fn gateway(world: &World, view: &View<'_>, alternative: &Alternative<'_>) -> Route {
-    let Alternative { route, index, rule, entry } = alternative;
-    let provenance = Provenance {
-        rule: Some(format!("rules[{index}]").into()),
-        name: rule.name.as_deref().map(Into::into),
-        ..route.provenance(rule.span)
-    };
-    let backends = rule.backends.iter().map(|backend| ClusterWeight {
-        name: backend_cluster(world, view, &route.namespace, backend),
-        weight: Some(UInt32Value { value: backend.weight }),
-        ..ClusterWeight::default()
-    });
-    let backends: Vec<ClusterWeight> = backends.collect();
-    let total: u64 =
-        backends.iter().map(|backend| backend.weight.map_or(0, |weight| weight.value.into())).sum();
-    let action = if total == 0 {
-        // Nowhere to go, or nobody with a share.
-        Action::DirectResponse(direct_response(500, b""))
-    } else {
-        Action::Route(RouteAction {
-            cluster_not_found_response_code: ClusterNotFoundResponseCode::InternalServerError.into(),
-            ..forward(backends)
-        })
-    };
-    let sticky = match &rule.session {
-        Some(session) => sticky::session(session, route, *index),
-        None => sticky::annotated(route, rule.backends.len()),
-    };
-    Route {
-        name: rule.name.clone().unwrap_or_default(),
-        r#match: Some(entry.map_or_else(matcher::any, matcher::gateway)),
-        metadata: Some(metadata::route(&provenance, sticky)),
-        action: Some(action),
-        ..Route::default()
-    }
-}
-
-/// The cluster of a backend. One of another namespace needs a ReferenceGrant, which no document can give yet, and so leads
-/// to a cluster that cannot exist.
-fn backend_cluster(
-    world: &World,
-    view: &View<'_>,
-    namespace: &str,
-    backend: &document::BackendRef,
-) -> String {
-    let of = backend.namespace.as_deref().unwrap_or(namespace);
-    let host = host::service_host(&backend.name, of);
-    let known = world.service(view, &host).is_some();
-    let subset = if of == namespace || !known { "" } else { FORBIDDEN };
-    ClusterName { port: backend.port.unwrap_or_default(), subset, host: &host }.to_string()
 }
 
 /// What is known not to have been processed.

@@ -42,6 +42,21 @@ async fn a_large_body_passes_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_try_may_take_so_long_until_its_answer_begins() {
+    let stalling = Peer::start(Manner::Stall).await;
+    let silent = Peer::start(Manner::Silent(Arc::default())).await;
+    let per_try_timeout = Some(Duration::from_millis(60));
+    let outbound = Setup { per_try_timeout, ..Setup::http2([silent.address]) }.outbound();
+    let response = send(&outbound, get("/")).await;
+    assert_eq!(response.status(), 504);
+    assert!(matches!(error(&response), ClientError::Deadline));
+    assert_eq!(silent.requests(), 1, "what may have been done is not done again");
+    let outbound = Setup { per_try_timeout, ..Setup::http2([stalling.address]) }.outbound();
+    let response = send(&outbound, get("/")).await;
+    assert_eq!(response.status(), 200, "the body is under the route's timeout alone");
+}
+
+#[tokio::test]
 async fn the_routes_timeout_covers_head_and_body() {
     let stalling = Peer::start(Manner::Stall).await;
     let silent = Peer::start(Manner::Silent(Arc::default())).await;

@@ -46,13 +46,14 @@ struct Setup {
     protocol: UpstreamProtocol,
     retries: u32,
     timeout: Option<Duration>,
+    per_try_timeout: Option<Duration>,
 }
 
 impl Setup {
     fn http2(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let addresses = addresses.into_iter().collect();
         let (tls, protocol) = (UpstreamTls::Plaintext, UpstreamProtocol::Http2);
-        Self { addresses, tls, protocol, retries: 2, timeout: None }
+        Self { addresses, tls, protocol, retries: 2, timeout: None, per_try_timeout: None }
     }
 
     fn cluster(&self) -> Arc<Cluster> {
@@ -97,8 +98,11 @@ impl Setup {
                 response_headers: HeaderOperations::default(),
             }]),
             timeout: self.timeout,
-            retry: (self.retries > 0)
-                .then(|| RetryPolicy { attempts: self.retries, on: on.map(Arc::from).to_vec() }),
+            retry: (self.retries > 0).then(|| RetryPolicy {
+                attempts: self.retries,
+                on: on.map(Arc::from).to_vec(),
+                per_try_timeout: self.per_try_timeout,
+            }),
             no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
             rewrite: Rewrite::default(),
         })

@@ -162,8 +162,11 @@ fn retry(mut wire: wire::RetryPolicy) -> Result<Option<RetryPolicy>, Invalid> {
     // That another endpoint is tried first is how this mesh always does it.
     wire.retry_host_predicate.clear();
     wire.host_selection_retry_max_attempts = 0;
+    let per_try_timeout = take(&mut wire.per_try_timeout).map(|wire| duration("per_try_timeout", wire));
+    let per_try_timeout = per_try_timeout.transpose()?.filter(|limit| !limit.is_zero());
     nothing_else(&wire)?;
-    Ok((attempts > 0 && !on.is_empty()).then_some(RetryPolicy { attempts, on }))
+    let attempts = if on.is_empty() { 0 } else { attempts };
+    Ok((attempts > 0 || per_try_timeout.is_some()).then_some(RetryPolicy { attempts, on, per_try_timeout }))
 }
 
 /// A request's time. Envoy reads `timeout`, gRPC `max_stream_duration`; the two may only say the same. None, or nought, is no

@@ -25,7 +25,7 @@ pub struct Forward {
     pub split: Split,
     /// Of the whole request with its retries.
     pub timeout: Option<Duration>,
-    /// Retries beyond the first attempt; `None` for none.
+    /// Retries beyond the first attempt; `None` for none, and for attempts without a limit of their own.
     pub retry: Option<RetryPolicy>,
     /// The status where the chosen destination does not exist: 503, or 500 for a Gateway API backend.
     pub no_cluster_status: StatusCode,
@@ -33,13 +33,16 @@ pub struct Forward {
     pub rewrite: Rewrite,
 }
 
-/// What is done again, and how often.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is done again, how often, and how long each attempt may take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts beyond the first.
     pub attempts: u32,
     /// Conditions in Envoy's words: `connect-failure`, `refused-stream`, `reset-before-request`, …
     pub on: Vec<Arc<str>>,
+    /// Of each attempt, the first among them, until its answer begins. What takes longer may have been done: it is a timeout,
+    /// and not tried again.
+    pub per_try_timeout: Option<Duration>,
 }
 
 /// An answer made by the rule itself.

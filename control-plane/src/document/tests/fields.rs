@@ -31,6 +31,11 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::AuthorizationPolicy, "rules[].when", Unsupported);
     row(Kind::PeerAuthentication, "portLevelMtls{}.mode", Honoured);
     row(Kind::MeshSettings, "pathNormalization.normalization", Honoured);
+    row(Kind::HttpRoute, "rules[].timeouts.backendRequest", Honoured);
+    row(Kind::HttpRoute, "rules[].retry", Unsupported);
+    row(Kind::HttpRoute, "rules[].filters[].requestMirror", Unsupported);
+    row(Kind::GrpcRoute, "rules[].matches[].method.service", Honoured);
+    row(Kind::ReferenceGrant, "to[].name", Honoured);
     row(Kind::HttpRoute, "rules[].filters[].requestRedirect.path.replaceFullPath", Honoured);
 }
 

@@ -108,59 +108,6 @@ fn services() {
 }
 
 #[test]
-fn http_routes() {
-    let row = |spec: &str, wanted: &[(Code, &str)]| {
-        check(&document("gateway.networking.k8s.io/v1", "HTTPRoute", spec), wanted);
-    };
-    let parent = "parentRefs: [{group: '', kind: Service, name: a, port: 80}]";
-    row(
-        &format!(
-            "{{{parent}, rules: [{{matches: [{{path: {{type: PathPrefix, value: /a}}, method: GET, headers: [{{name: x, value: y}}]}}], backendRefs: [{{name: b, port: 80, weight: 9}}]}}]}}"
-        ),
-        &[],
-    );
-    row(
-        &format!("{{{parent}, rules: [{{backendRefs: [{{name: b}}]}}]}}"),
-        &[(Code::MissingField, "rules[0].backendRefs[0].port")],
-    );
-    row(
-        &format!("{{{parent}, rules: [{{matches: [{{path: {{value: a}}}}]}}]}}"),
-        &[(Code::InvalidValue, "rules[0].matches[0].path.value")],
-    );
-    row(
-        &format!("{{{parent}, rules: [{{timeouts: {{request: 1s}}}}]}}"),
-        &[(Code::UnsupportedField, "rules[0].timeouts")],
-    );
-    let session = |session: &str, wanted: &[(Code, &str)]| {
-        row(&format!("{{{parent}, rules: [{{sessionPersistence: {session}}}]}}"), wanted);
-    };
-    session("{}", &[]);
-    session("{sessionName: uid, type: Cookie, cookieConfig: {lifetimeType: Session}}", &[]);
-    session("{absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}", &[]);
-    session("{type: Header, sessionName: x-session}", &[]);
-    session("{sessionName: 'a b'}", &[(Code::InvalidValue, "rules[0].sessionPersistence.sessionName")]);
-    session(
-        "{type: Header, sessionName: host}",
-        &[(Code::InvalidValue, "rules[0].sessionPersistence.sessionName")],
-    );
-    session(
-        "{type: Header, cookieConfig: {lifetimeType: Session}}",
-        &[(Code::Conflict, "rules[0].sessionPersistence.cookieConfig")],
-    );
-    session(
-        "{cookieConfig: {lifetimeType: Permanent}}",
-        &[(Code::MissingField, "rules[0].sessionPersistence.absoluteTimeout")],
-    );
-    session(
-        "{absoluteTimeout: 1h}",
-        &[(Code::UnsupportedField, "rules[0].sessionPersistence.absoluteTimeout")],
-    );
-    session("{idleTimeout: 1h}", &[(Code::UnsupportedField, "rules[0].sessionPersistence.idleTimeout")]);
-    row(&format!("{{{parent}, hostnames: [a.com]}}"), &[(Code::NoEffect, "hostnames")]);
-    row("{parentRefs: [{name: gateway}], rules: [{timeouts: {request: 1s}}]}", &[(Code::Inert, "")]);
-}
-
-#[test]
 fn mesh_settings() {
     let row = |spec: &str, wanted: &[(Code, &str)]| {
         check(&document("proxyless.mesh/v1alpha1", "MeshSettings", spec), wanted)
@@ -200,7 +147,7 @@ fn kinds_are_known_by_group() {
     row("networking.istio.io/v1", "VirtualService", &[Code::MissingField]);
     row("networking.istio.io/v1", "Sidecar", &[Code::UnsupportedKind]);
     row("security.istio.io/v1", "RequestAuthentication", &[Code::UnsupportedKind]);
-    row("gateway.networking.k8s.io/v1", "GRPCRoute", &[Code::UnsupportedKind]);
+    row("gateway.networking.k8s.io/v1", "TLSRoute", &[Code::UnsupportedKind]);
     row("gateway.networking.k8s.io/v1", "Gateway", &[Code::Inert]);
     row("networking.istio.io/v1beta1", "Gateway", &[Code::Inert]);
     row("proxyless.mesh/v1alpha1", "Anything", &[Code::UnknownKind]);

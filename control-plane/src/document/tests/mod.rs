@@ -2,6 +2,7 @@
 
 mod annotation;
 mod fields;
+mod gateway_routes;
 mod kinds;
 mod security;
 mod set;

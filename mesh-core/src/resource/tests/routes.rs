@@ -182,8 +182,18 @@ fn timeouts_and_retries_are_read() {
         |wire| wire.retry_policy.as_mut().expect("there").retry_on = "5xx".into(),
         "retry_policy.retry_on",
     );
+    check(
+        |wire| {
+            wire.retry_policy =
+                Some(RetryPolicy { per_try_timeout: Some(seconds(1)), ..RetryPolicy::default() })
+        },
+        |forward| {
+            let retry = forward.retry.as_ref().expect("a policy");
+            assert_eq!((retry.attempts, retry.per_try_timeout), (0, Some(Duration::from_secs(1))));
+        },
+    );
     refused(
-        |wire| wire.retry_policy.as_mut().expect("there").per_try_timeout = Some(seconds(1)),
+        |wire| wire.retry_policy.as_mut().expect("there").per_try_timeout = Some(seconds(-1)),
         "retry_policy.per_try_timeout",
     );
 }
