@@ -99,7 +99,7 @@ fn grant(request: CreateTokenRequest) -> Result<Grant, Status> {
         )
     };
     let mut labels: BTreeMap<String, String> = labels.into_iter().collect();
-    // The label that selectors go by, in Istio's examples and in what `mesh allow` writes.
+    // The label that selectors go by in Istio's examples.
     if let Some(service) = services.first() {
         let app = service.name.split('.').next().unwrap_or_default();
         labels.entry("app".to_owned()).or_insert_with(|| app.to_owned());

@@ -11,6 +11,7 @@ mod document_name;
 mod explain;
 mod files;
 mod get;
+mod known;
 mod made;
 mod output;
 #[cfg(feature = "server")]

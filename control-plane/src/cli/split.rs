@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::change::ChangeArguments;
+use super::known::{self, Known};
 use super::made::{self, Made};
-use super::{Exit, Failure, status};
+use super::{Exit, Failure};
 use crate::simple::{Share, Split};
 
 /// Divide a service's traffic among its versions: writes the documents, prints them, applies them
@@ -29,12 +30,11 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         .map_err(|problem| Failure::Usage(problem.to_string()))?;
     let made = Made { by: "mesh split", documents: split.documents().to_vec(), yaml: split.to_yaml() };
     let exit = made::apply(made, &arguments.change)?;
-    let status = status::read(&arguments.change.connection)?;
-    for version in split.versions().filter(|version| !status::serves(&status, &split.host(), version)) {
-        eprintln!(
-            "warning: no instance of {} has joined with `version={version}`: its share is answered with 503 until one has",
-            split.host()
-        );
-    }
-    Ok(exit)
+    let known = Known::read(&arguments.change.connection)?;
+    let host = split.host();
+    let warnings = match known.unknown_service(&host) {
+        Some(warning) => vec![warning],
+        None => split.versions().filter_map(|version| known.unserved_version(&host, version)).collect(),
+    };
+    Ok(known::warn(exit, warnings.into_iter()))
 }

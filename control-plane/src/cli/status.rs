@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::connection::Connection;
 use super::table::Table;
 use super::{Exit, Failure, Format};
+use crate::model::is_serves;
 
 /// Show who is in the mesh, who acknowledged or refused what, and how long certificates live
 #[derive(Debug, Args)]
@@ -36,14 +37,6 @@ pub(super) fn read(connection: &Connection) -> Result<Value, Failure> {
     let text = connection.run(async |mut client| client.status().await)?;
     serde_json::from_str(&text)
         .map_err(|problem| Failure::Refused(format!("the control plane's answer is no JSON: {problem}")))
-}
-
-/// Whether an instance of this version has registered a port of `host`.
-pub(super) fn serves(status: &Value, host: &str, version: &str) -> bool {
-    rows(&status["instances"]).any(|instance| {
-        instance["labels"]["version"] == version
-            && rows(&instance["bindings"]).any(|binding| binding["host"] == host)
-    })
 }
 
 fn now() -> u64 {
@@ -118,7 +111,8 @@ fn binding(binding: &Value) -> String {
 }
 
 fn labels(labels: &Value) -> String {
-    let pairs = labels.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", word(value)));
+    let given = labels.as_object().into_iter().flatten().filter(|(key, _)| !is_serves(key));
+    let pairs = given.map(|(key, value)| format!("{key}={}", word(value)));
     pairs.collect::<Vec<_>>().join(",")
 }
 

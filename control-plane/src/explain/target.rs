@@ -6,7 +6,9 @@ use std::sync::Arc;
 use mesh_core::resource::Health;
 
 use super::question::At;
-use crate::model::{Caller, Endpoint, Labels, Listening, Protocol, Service, ServicePort, Workload, World};
+use crate::model::{
+    Caller, Endpoint, Labels, Listening, Protocol, Service, ServicePort, Workload, World, served,
+};
 
 /// A serving workload and the port of it that is asked about.
 pub(super) struct Target {
@@ -41,8 +43,11 @@ impl Target {
     pub(super) fn at(world: &World, at: &At, dialled: u16) -> Self {
         let known = world.fleet().of(&at.namespace).iter().find(|workload| is_meant(workload, at));
         let described = known.cloned().unwrap_or_else(|| stranger(at));
-        let labels =
-            if at.labels.is_empty() { described.labels.clone() } else { Arc::new(at.labels.clone()) };
+        // Which services it may serve is the mesh's to say, whatever the question asks to suppose of its other labels.
+        let labels = match at.labels.is_empty() {
+            true => described.labels.clone(),
+            false => Arc::new(at.labels.clone().into_iter().chain(served(&described.labels)).collect()),
+        };
         let workload = Workload { labels: labels.clone(), ..described };
         let (port, protocol) = listening(world, &workload, at, dialled);
         Self {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::service::{GrantedService, GrantedServiceError};
 use crate::ca::Subject;
+use crate::model::{is_serves, serves};
 
 /// What a join token gives to whoever joins with it. Plain data: [`check`](Self::check) is held when a token is made,
 /// and every other grant descends from a token's.
@@ -47,6 +48,9 @@ impl Grant {
         if self.labels.len() > LABELS_MAX {
             return Err(GrantError::TooMany { what: "labels", max: LABELS_MAX });
         }
+        if let Some(key) = self.labels.keys().find(|key| is_serves(key)) {
+            return Err(GrantError::ReservedLabel { key: key.clone() });
+        }
         if let Some((key, value)) = self.labels.iter().find(|(key, value)| !is_label(key, value)) {
             return Err(GrantError::Label { key: key.clone(), value: value.clone() });
         }
@@ -54,6 +58,12 @@ impl Grant {
             Some(locality) if !is_locality(locality) => Err(GrantError::Locality { found: locality.clone() }),
             _ => Ok(()),
         }
+    }
+
+    /// What selectors meet on its instances: its labels, and one for each service that it may serve.
+    pub fn instance_labels(&self) -> BTreeMap<String, String> {
+        let served = self.services.iter().filter_map(|service| serves(&service.host, &self.namespace));
+        self.labels.clone().into_iter().chain(served).collect()
     }
 
     /// Whom a certificate under this grant names.
@@ -72,6 +82,10 @@ pub enum GrantError {
     ServiceAccount { found: String },
     #[error("label {key}={value} is not legal: letters, digits, dash, underscore and dot inside, at most 63")]
     Label { key: String, value: String },
+    #[error(
+        "label {key} is the control plane's to give: it says which services a token grants; use --service NAME:PORT"
+    )]
+    ReservedLabel { key: String },
     #[error("locality {found:?} is not REGION, REGION/ZONE or REGION/ZONE/SUBZONE")]
     Locality { found: String },
     #[error("a grant has at most {max} {what}")]
@@ -177,6 +191,11 @@ mod tests {
                 "label",
             );
         }
+        let reserved = "service.proxyless.mesh/ratings";
+        check(
+            &|grant| drop(grant.labels.insert(reserved.into(), "true".into())),
+            "is the control plane's to give",
+        );
         for locality in ["", "/", "a//b", "a/b/c/d", "a b"] {
             check(&|grant| grant.locality = Some(locality.into()), "locality");
         }
@@ -187,6 +206,15 @@ mod tests {
             &|grant| grant.labels = (0..65).map(|n| (format!("k{n}"), String::new())).collect(),
             "at most 64 labels",
         );
+    }
+
+    #[test]
+    fn instances_are_labelled_by_what_they_may_serve() {
+        let mut grant = reviews();
+        grant.services.push(GrantedService::parse("ratings.prod:1", "default", "cluster.local").unwrap());
+        let labels = grant.instance_labels();
+        let expected = [("service.proxyless.mesh/reviews", "true"), ("version", "v2")];
+        assert_eq!(labels, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     }
 
     #[test]

@@ -148,8 +148,12 @@ impl World {
 
     /// The services that a workload serves.
     pub fn services_of(&self, workload: &Workload) -> impl Iterator<Item = &Service> {
-        let all = self.config.all_services().chain(self.granted.values().flatten());
-        all.filter(move |service| service.has_member(workload))
+        self.all_services().filter(move |service| service.has_member(workload))
+    }
+
+    /// Every service, whether a document or a grant makes it known.
+    pub fn all_services(&self) -> impl Iterator<Item = &Service> {
+        self.config.all_services().chain(self.granted.values().flatten())
     }
 
     /// The same fleet under other configuration.

@@ -91,7 +91,7 @@ pub fn admit(
     let printable = request.library_version.chars().filter(|letter| letter.is_ascii_graphic());
     let instance = Instance {
         workload: workload_name(grant),
-        labels: grant.labels.clone(),
+        labels: grant.instance_labels(),
         locality: grant.locality.clone(),
         bindings,
         draining: request.draining,

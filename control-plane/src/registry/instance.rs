@@ -48,7 +48,7 @@ impl fmt::Display for InstanceKey {
 pub struct Instance {
     /// `reviews-v1`: what people call all instances like it.
     pub workload: String,
-    /// Its grant's.
+    /// Its grant's, among them which services it may serve.
     pub labels: BTreeMap<String, String>,
     /// Its grant's.
     pub locality: Option<String>,

@@ -222,7 +222,7 @@ fn authenticate(counters: Arc<Counters>) -> Authenticate {
         let workload = format!("{}/{}", grant.namespace, workload_name(grant));
         let caller = Caller {
             namespace: grant.namespace.as_str().into(),
-            labels: Arc::new(grant.labels.clone()),
+            labels: Arc::new(grant.instance_labels()),
             workload: Some(workload.into()),
         };
         Ok(StreamCaller {

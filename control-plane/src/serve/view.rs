@@ -1,6 +1,6 @@
 //! What is known of the running control plane: kept in one place for xDS, `mesh status`, `mesh explain` and metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +15,7 @@ use super::plain::Facts;
 use crate::admin::ControlPlaneView;
 use crate::explain::Explainer;
 use crate::grant::Ledger;
+use crate::model::{Service, World};
 use crate::registry::Instances;
 use crate::xds::{ClientKind, Hub, StreamStatus};
 
@@ -84,8 +85,7 @@ impl View {
             Ok(records) => records,
             Err(error) => return json!({"error": error.to_string()}),
         };
-        let renewed: std::collections::BTreeSet<&str> =
-            records.iter().filter_map(|record| record.renewed_from()).collect();
+        let renewed: BTreeSet<&str> = records.iter().filter_map(|record| record.renewed_from()).collect();
         let newest = records.iter().filter(|record| !renewed.contains(record.serial()));
         let certificate = |record: &crate::grant::GrantRecord| {
             let grant = record.grant();
@@ -98,6 +98,25 @@ impl View {
         };
         newest.map(certificate).collect()
     }
+}
+
+/// Every service that is known, by what, and which versions of it there are.
+fn services(world: &World) -> Value {
+    let granted = world.fleet().granted();
+    let granted: BTreeSet<(&str, &str)> =
+        granted.iter().map(|service| (&*service.host, &*service.namespace)).collect();
+    let service = |service: &Service| {
+        let versions: BTreeSet<&String> =
+            world.members(service).filter_map(|workload| workload.labels.get("version")).collect();
+        json!({
+            "host": service.host,
+            "namespace": service.namespace,
+            "granted": granted.contains(&(&*service.host, &*service.namespace)),
+            "selector": service.selector,
+            "versions": versions,
+        })
+    };
+    world.all_services().map(service).collect()
 }
 
 fn stream(status: &StreamStatus, current: u64) -> Value {
@@ -143,6 +162,7 @@ impl ControlPlaneView for View {
             ("certificates", self.certificates().await),
             ("streams", self.streams()),
             ("instances", self.registered()),
+            ("services", services(&self.published.load().world)),
         ])
     }
 

@@ -1,9 +1,12 @@
 //! `mesh allow productpage reviews GET '/reviews/*'`: the AuthorizationPolicy that says so.
 
 use aws_lc_rs::digest;
+use serde_json::json;
 
 use super::MADE_BY;
 use super::split::name;
+use crate::document::qualified;
+use crate::model::{Labels, serves};
 
 /// A caller that may call a method and path of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +17,7 @@ pub struct Allow {
     principal: String,
     method: String,
     path: String,
+    selector: Labels,
 }
 
 /// Why an allowance cannot be written.
@@ -44,6 +48,8 @@ impl Allow {
     ) -> Result<Self, NotAnAllowance> {
         let (from_namespace, account) = workload(from)?;
         let (namespace, service) = workload(to)?;
+        let selector = serves(&qualified(&service, &namespace), &namespace);
+        let selector = selector.ok_or_else(|| NotAnAllowance::Workload(to.to_owned()))?;
         if method != "*" && !method.bytes().all(|byte| byte.is_ascii_uppercase()) || method.is_empty() {
             return Err(NotAnAllowance::Method(method.to_owned()));
         }
@@ -52,7 +58,29 @@ impl Allow {
             return Err(NotAnAllowance::Path(path.to_owned()));
         }
         let principal = format!("{trust_domain}/ns/{from_namespace}/sa/{account}");
-        Ok(Self { namespace, service, account, principal, method: method.to_owned(), path: path.to_owned() })
+        let (method, path) = (method.to_owned(), path.to_owned());
+        Ok(Self { namespace, service, account, principal, method, path, selector: [selector].into() })
+    }
+
+    /// The same, for workloads of these labels instead of those whose grant names the service.
+    #[must_use]
+    pub fn selecting(self, selector: Labels) -> Self {
+        Self { selector, ..self }
+    }
+
+    /// The labels of the workloads that it holds for.
+    pub fn selector(&self) -> &Labels {
+        &self.selector
+    }
+
+    /// The full name of the service that is called.
+    pub fn host(&self) -> String {
+        qualified(&self.service, &self.namespace)
+    }
+
+    /// The caller without its scheme, as policies name it.
+    pub fn principal(&self) -> &str {
+        &self.principal
     }
 
     /// The document's name: the same four words give the same one, so that saying them again changes nothing, and others another.
@@ -71,7 +99,10 @@ impl Allow {
 
     /// The document as YAML.
     pub fn to_yaml(&self) -> String {
-        let Self { namespace, service, principal, method, path, .. } = self;
+        let Self { namespace, principal, method, path, .. } = self;
+        // Text in JSON is text in YAML, whatever a Service selects by.
+        let label = |(key, value): (&String, &String)| format!("      {}: {}\n", json!(key), json!(value));
+        let selector: String = self.selector.iter().map(label).collect();
         let mut operation = Vec::new();
         if method != "*" {
             operation.push(format!("        methods: [\"{method}\"]\n"));
@@ -86,7 +117,7 @@ impl Allow {
         };
         format!(
             "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: {}\n  namespace: {namespace}\n  \
-             labels:\n    {MADE_BY}: allow\nspec:\n  selector:\n    matchLabels:\n      app: {service}\n  action: ALLOW\n  \
+             labels:\n    {MADE_BY}: allow\nspec:\n  selector:\n    matchLabels:\n{selector}  action: ALLOW\n  \
              rules:\n  - from:\n    - source:\n        principals: [\"{principal}\"]\n{to}",
             self.name()
         )
@@ -114,7 +145,7 @@ mod tests {
             .to_yaml();
         for line in [
             "namespace: default",
-            "app: reviews",
+            "\"service.proxyless.mesh/reviews\": \"true\"",
             "principals: [\"cluster.local/ns/web/sa/productpage\"]",
             "methods: [\"GET\"]",
             "paths: [\"/reviews/*\"]",
@@ -154,6 +185,10 @@ mod tests {
             let [from, to, method, path] = words;
             assert_eq!(Allow::new("cluster.local", from, to, method, path), Err(expected));
         };
+        check(
+            ["a", "c.prod.svc.cluster.local", "GET", "/"],
+            NotAnAllowance::Workload("c.prod.svc.cluster.local".into()),
+        );
         check(["a: b", "c", "GET", "/"], NotAnAllowance::Workload("a: b".into()));
         check(["a", "c", "get", "/"], NotAnAllowance::Method("get".into()));
         check(["a", "c", "GET", "x"], NotAnAllowance::Path("x".into()));

@@ -40,7 +40,7 @@ mod tests {
             ),
             false,
         );
-        check(&foreign.replace("app: b", "proxyless.mesh/made-by: allow"), false);
+        check(&foreign.replace("service.proxyless.mesh/b", "proxyless.mesh/made-by"), false);
         check("proxyless.mesh/made-by: [", false);
         check("", false);
     }

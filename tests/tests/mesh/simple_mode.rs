@@ -1,5 +1,6 @@
 //! With no document at all there is a mesh; two commands then write the documents that most people want.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,7 +8,10 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use mesh_client::MeshClient;
 use mesh_core::Mesh;
-use mesh_tests::ControlPlane;
+use mesh_server::Server;
+use mesh_tests::{ControlPlane, Echo, Served};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 const CALLS: usize = 400;
@@ -21,6 +25,7 @@ async fn two_commands_and_no_document_divide_traffic_and_let_callers_in() {
     answers(&productpage).await;
 
     let early = control_plane.mesh(&["split", "reviews", "v1=100", "v2=1"]);
+    assert_eq!(early.code, Some(3), "{}", early.stderr);
     assert!(
         early.stderr.contains("no instance of reviews.default.svc.cluster.local has joined"),
         "{}",
@@ -28,7 +33,7 @@ async fn two_commands_and_no_document_divide_traffic_and_let_callers_in() {
     );
     let v2 = control_plane.serve("reviews:9080", "v2", "v2").await;
     let said = control_plane.mesh(&["split", "reviews", "v1=70", "v2=30"]);
-    assert_eq!(said.stderr, "", "both versions have instances");
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "both versions have instances");
     assert!(said.clone().success().contains("weight: 30"), "the documents are printed:\n{}", said.stdout);
     settled().await;
     let (before_v1, before_v2) = (v1.echo.requests(), v2.echo.requests());
@@ -64,6 +69,70 @@ async fn two_commands_and_no_document_divide_traffic_and_let_callers_in() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
     let rule = "VirtualService/default/reviews http[0] (mesh-split.yaml:";
     assert!(body.contains(rule), "the caller's engineer is told which rule sent it there: {body}");
+}
+
+/// Whoever serves a service is guarded by a rule for it, whatever its token calls `app`, and whichever of the token's services it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_holds_for_whoever_serves_the_service() {
+    let control_plane = ControlPlane::start();
+    control_plane.token(&["--service", "reviews:9080"]);
+    let facts = control_plane.join(&["--service", "details:9080", "--label", "app=facts"]).await;
+    let facts = Served::start(&facts, Echo::new("facts")).await;
+    let both = control_plane.join(&["--service", "catalog:9080", "--service", "ratings:9081"]).await;
+    let ratings =
+        Server::builder(&both).service("ratings:9081").bind("127.0.0.1:0").await.expect("a free port");
+    let ratings_address = ratings.address();
+    let ratings =
+        tokio::spawn(ratings.serve_with_shutdown(Echo::new("ratings").routes(), std::future::pending()));
+    for (service, address) in [("details", facts.address), ("ratings", ratings_address)] {
+        until(address, "200").await;
+        let said = control_plane.mesh(&["allow", "reviews", service, "GET", "/never"]);
+        assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{}", said.stdout);
+        until(address, "403").await;
+    }
+    ratings.abort();
+}
+
+/// What names nobody is a finding, with the names that there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typing_error_is_no_success() {
+    let control_plane = ControlPlane::start();
+    control_plane.token(&["--service-account", "productpage"]);
+    let _reviews = control_plane.serve("reviews:9080", "v1", "v1").await;
+    let check = |words: &[&str], expected: &[&str]| {
+        let said = control_plane.mesh(words);
+        assert_eq!(said.code, Some(3), "{words:?}: {}{}", said.stdout, said.stderr);
+        for part in expected {
+            assert!(said.stderr.contains(part), "{words:?}: {}", said.stderr);
+        }
+    };
+    let known = "known are reviews.default.svc.cluster.local";
+    check(&["allow", "productpage", "reviewz", "GET", "/"], &["nothing serves reviewz.default", known]);
+    check(&["allow", "productpag", "reviews", "GET", "/"], &["sa/productpag;", "sa/productpage"]);
+    check(&["split", "reviewz", "v1=1"], &["nothing serves reviewz.default", known]);
+    let unserved = "no instance of reviews.default.svc.cluster.local has joined with `version=v2`";
+    check(&["split", "reviews", "v1=1", "v2=1"], &[unserved, "known are v1"]);
+}
+
+/// Waits until a plaintext stranger is answered so.
+async fn until(address: SocketAddr, status: &str) {
+    let start = Instant::now();
+    loop {
+        let answer = plaintext(address).await.unwrap_or_default();
+        if answer.starts_with(&format!("HTTP/1.1 {status} ")) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{status} is expected: {answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn plaintext(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: anybody\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// Calls begun a second after a command returned follow it.
