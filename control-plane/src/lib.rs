@@ -10,6 +10,7 @@ pub mod ca;
 pub mod catalog;
 pub mod cli;
 pub mod document;
+pub mod expectation;
 pub mod explain;
 #[cfg(feature = "server")]
 pub mod grant;

@@ -19,6 +19,7 @@ mod serve;
 mod split;
 mod status;
 mod table;
+mod test;
 mod token;
 mod validate;
 
@@ -55,6 +56,7 @@ enum Command {
     Diff(diff::Arguments),
     Validate(validate::Arguments),
     Explain(explain::Arguments),
+    Test(test::Arguments),
     Split(split::Arguments),
     Allow(allow::Arguments),
     Status(status::Arguments),
@@ -94,6 +96,7 @@ impl Command {
             Self::Diff(arguments) => diff::run(arguments),
             Self::Validate(arguments) => validate::run(&arguments),
             Self::Explain(arguments) => explain::run(&arguments),
+            Self::Test(arguments) => test::run(&arguments),
             Self::Split(arguments) => split::run(arguments),
             Self::Allow(arguments) => allow::run(arguments),
             Self::Status(arguments) => status::run(&arguments),

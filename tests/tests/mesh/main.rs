@@ -6,6 +6,7 @@ mod control_plane_away;
 mod corpora;
 mod demo;
 mod documents;
+mod expectations;
 mod grpcio;
 mod impostor;
 mod joining;
