@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::process::{Finished, Process, binary, run};
+use crate::wait::until;
 
 /// How long a control plane may take to start on a busy machine of two cores.
 const START: Duration = Duration::from_secs(30);
@@ -96,6 +97,18 @@ impl ControlPlane {
         let mut all = vec!["token", "create"];
         all.extend_from_slice(arguments);
         self.mesh(&all).success().trim().to_owned()
+    }
+
+    /// Divides a service's traffic, as soon as each of its versions has an instance.
+    ///
+    /// # Panics
+    /// Where one does not come.
+    pub fn split(&self, service: &str, shares: &[&str]) -> String {
+        let words = [&["split", service], shares].concat();
+        until("a split without findings", START, || {
+            let said = self.mesh(&words);
+            (said.code == Some(0)).then_some(said.stdout)
+        })
     }
 
     /// Applies a document given as text.

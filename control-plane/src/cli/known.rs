@@ -99,8 +99,11 @@ impl Known {
     }
 }
 
-/// Prints what is to be said; whatever is said of a change that was made is a finding.
+/// Prints what is to be said of a change, which makes it a finding; a refused one will do none of it.
 pub(super) fn warn(exit: Exit, warnings: impl Iterator<Item = String>) -> Exit {
+    if exit == Exit::Failed {
+        return exit;
+    }
     warnings.fold(exit, |exit, warning| {
         eprintln!("warning: {warning}");
         if exit == Exit::Fine { Exit::Findings } else { exit }

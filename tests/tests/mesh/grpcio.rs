@@ -16,7 +16,7 @@ async fn a_python_client_follows_a_split_of_80_to_20() {
     let control_plane = ControlPlane::start();
     let v1 = control_plane.serve("echo:9080", "v1", "v1").await;
     let v2 = control_plane.serve("echo:9080", "v2", "v2").await;
-    control_plane.mesh(&["split", "echo", "v1=80", "v2=20"]).success();
+    control_plane.split("echo", &["v1=80", "v2=20"]);
     // Three sigma are passed by chance once in 370 times: a first sample that is off is drawn again, once.
     let mut off = sample(&control_plane, &v1, &v2).await;
     if off.abs() > 3.0 {

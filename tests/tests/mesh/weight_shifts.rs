@@ -65,7 +65,7 @@ async fn fifty_weight_shifts_fail_no_call_and_close_no_connection() {
 
 fn split(control_plane: &ControlPlane, v2: u32) {
     let (v1, v2) = (format!("v1={}", 100 - v2), format!("v2={v2}"));
-    control_plane.mesh(&["split", "echo", &v1, &v2]).success();
+    control_plane.split("echo", &[&v1, &v2]);
 }
 
 /// Calls until each version has answered, so that both are known and connected.
