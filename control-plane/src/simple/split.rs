@@ -29,6 +29,14 @@ pub enum NotASplit {
     /// A share is no `VERSION=WEIGHT`.
     #[error("`{0}` is no share of a split; write VERSION=WEIGHT, such as v2=10")]
     Share(String),
+    /// A weight is beyond what a split can say.
+    #[error(
+        "weight {0} is above {WEIGHT_MAX}; weights are relative to their sum, so divide all of them alike"
+    )]
+    Weight(u64),
+    /// More versions than a split has.
+    #[error("{0} versions, the limit is {SHARES_MAX}")]
+    TooMany(usize),
     /// A version or service has characters that no label has.
     #[error("`{0}` is no name; letters, digits, `-`, `_` and `.` make one")]
     Name(String),
@@ -46,7 +54,9 @@ impl FromStr for Share {
     fn from_str(text: &str) -> Result<Self, NotASplit> {
         let malformed = || NotASplit::Share(text.to_owned());
         let (version, weight) = text.split_once('=').ok_or_else(malformed)?;
-        let weight = weight.trim_end_matches('%').parse().map_err(|_| malformed())?;
+        let weight: u64 = weight.trim_end_matches('%').parse().map_err(|_| malformed())?;
+        let in_range = u32::try_from(weight).ok().filter(|weight| *weight <= WEIGHT_MAX);
+        let weight = in_range.ok_or(NotASplit::Weight(weight))?;
         Ok(Self { version: name(version)?, weight })
     }
 }
@@ -55,8 +65,11 @@ impl Split {
     /// A split of `service` in `namespace`, in the order of `shares`.
     ///
     /// # Errors
-    /// For an illegal name, a version that stands twice, or weights that are all zero.
+    /// For an illegal name, too many versions, one that stands twice, or weights that are all zero.
     pub fn new(namespace: &str, service: &str, shares: Vec<Share>) -> Result<Self, NotASplit> {
+        if shares.len() > SHARES_MAX {
+            return Err(NotASplit::TooMany(shares.len()));
+        }
         for (index, share) in shares.iter().enumerate() {
             if shares[..index].iter().any(|earlier| earlier.version == share.version) {
                 return Err(NotASplit::Twice(share.version.clone()));
@@ -115,6 +128,10 @@ impl Split {
     }
 }
 
+/// A split as fine as anybody needs; with so many shares, no sum leaves the 32 bits that xDS has for it.
+const WEIGHT_MAX: u32 = 1_000_000;
+const SHARES_MAX: usize = 1_000;
+
 /// Label values and object names alike: what cannot be one must not reach YAML.
 pub(super) fn name(text: &str) -> Result<String, NotASplit> {
     let legal = !text.is_empty()
@@ -148,6 +165,11 @@ mod tests {
         check(&["v1=many"], NotASplit::Share("v1=many".into()));
         check(&["v1=1", "v1=2"], NotASplit::Twice("v1".into()));
         check(&["v1=0", "v2=0"], NotASplit::Nothing);
+        check(&["v1=4294967295", "v2=1"], NotASplit::Weight(4_294_967_295));
+        check(&["v1=1000001"], NotASplit::Weight(1_000_001));
+        let many: Vec<String> = (0..=SHARES_MAX).map(|version| format!("v{version}=1")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        check(&many, NotASplit::TooMany(SHARES_MAX + 1));
         check(&["v 1: x=1"], NotASplit::Name("v 1: x".into()));
     }
 }

@@ -119,7 +119,8 @@ fn exit_statuses_tell_what_happened() {
     check(&["get"], 0);
     check(&["get", "VirtualService/none"], 1);
     check(&["split", "reviews", "v1"], 2);
-    check(&["split", "reviews", "v1=1"], 0);
+    check(&["split", "reviews", "v1=1"], 3);
+    check(&["split", "reviews", "v1=4294967295", "v2=1"], 2);
     let inert = control_plane.scratch().join("gateway.yaml");
     std::fs::write(&inert, "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\n")
         .expect("a temporary file");
