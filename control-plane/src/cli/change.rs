@@ -138,7 +138,9 @@ fn to_text(response: &ChangeResponse, wanted: Wanted) -> String {
     let mut text = String::new();
     for change in &response.changes {
         if let Some(name) = &change.document {
-            let _ = writeln!(text, "{} {}", full_name(name), word(change.action()));
+            let undone = !response.applied && change.action() != Action::Unchanged;
+            let would_be = if undone { "would be " } else { "" };
+            let _ = writeln!(text, "{} {would_be}{}", full_name(name), word(change.action()));
             if wanted == Wanted::Preview {
                 text.push_str(&difference(change));
             }
@@ -177,6 +179,27 @@ fn difference(change: &Change) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_done_is_told_as_done() {
+        let check = |wanted: Wanted, applied: bool, expected: &str| {
+            let name = DocumentName { kind: "Kind".into(), namespace: "a".into(), name: "b".into() };
+            let change = |action: Action| Change {
+                document: Some(name.clone()),
+                action: action.into(),
+                ..Change::default()
+            };
+            let changes = vec![change(Action::Deleted), change(Action::Unchanged)];
+            assert_eq!(
+                to_text(&ChangeResponse { applied, changes, ..ChangeResponse::default() }, wanted),
+                expected
+            );
+        };
+        check(Wanted::Change, true, "Kind/a/b deleted\nKind/a/b unchanged\n");
+        let untouched = "Kind/a/b would be deleted\nKind/a/b unchanged\nnothing was changed: ";
+        check(Wanted::Change, false, &format!("{untouched}documents are applied all or none\n"));
+        check(Wanted::Preview, false, &format!("{untouched}this is a preview\n"));
+    }
 
     #[test]
     fn a_difference_is_what_the_ends_do_not_share() {
