@@ -10,7 +10,7 @@ use mesh_core::route::{
     Forward, HeaderOperations, RequestFacts, RetryPolicy, Route, RouteAction, WeightedDestination,
 };
 use mesh_core::snapshot::{Cluster, HostConfig, HostState};
-use mesh_core::status::{Fault, answer};
+use mesh_core::status::{Fault, answer, grpc_status_of};
 use mesh_core::trace::Steps;
 
 use super::closure::{Client, Translate};
@@ -133,7 +133,10 @@ impl Step<'_> {
                 route.apply_response(None, &mut headers);
                 let body = String::from_utf8_lossy(&response.body).into_owned();
                 decision.outcome = Outcome::DirectResponse;
-                decision.status = Some(status);
+                // A gRPC caller reads trailers, which stand in an answer of HTTP's 200.
+                let is_grpc = is_grpc(self.question, self.request);
+                decision.status = Some(if is_grpc { 200 } else { status });
+                decision.grpc_status = is_grpc.then(|| grpc_status_of(response.status));
                 decision.direct_response =
                     Some(DirectAnswer { status, body, headers: request::pairs(&headers) });
                 Ok(None)

@@ -6,6 +6,7 @@ use super::*;
 use crate::document::{self, DocumentSet, Source};
 use crate::translate::translate;
 
+mod gateway_routes;
 mod sticky;
 
 const BOOKINFO: &str = "apiVersion: v1

@@ -69,16 +69,24 @@ fn forwarded(
 ) -> Action {
     if rule.backends.iter().all(|backend| backend.weight == 0) {
         // Nowhere to go, or nobody with a share.
-        return Action::DirectResponse(direct_response(500, b""));
+        let status = if is_grpc(route) { 503 } else { 500 };
+        return Action::DirectResponse(direct_response(status, b""));
     }
     let clusters = rule.backends.iter().map(|backend| weighted_backend(world, view, route, backend));
     let mut action = forward(clusters.collect());
-    action.cluster_not_found_response_code = ClusterNotFoundResponseCode::InternalServerError.into();
+    if !is_grpc(route) {
+        action.cluster_not_found_response_code = ClusterNotFoundResponseCode::InternalServerError.into();
+    }
     action.retry_policy = action
         .retry_policy
         .map(|policy| RetryPolicy { per_try_timeout: rule.timeouts.backend_request.map(duration), ..policy });
     rewrite(&mut action, rule, prefix);
     Action::Route(limited(action, rule.timeouts.request))
+}
+
+/// A GRPCRoute's share that has nowhere to go is UNAVAILABLE, which is HTTP's 503.
+fn is_grpc(route: &Declared<HttpRoute>) -> bool {
+    route.kind() == "GRPCRoute"
 }
 
 fn weighted_backend(

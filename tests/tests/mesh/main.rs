@@ -7,6 +7,7 @@ mod corpora;
 mod demo;
 mod documents;
 mod expectations;
+mod gateway_routes;
 mod grpcio;
 mod impostor;
 mod joining;
