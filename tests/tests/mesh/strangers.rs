@@ -1,5 +1,6 @@
 //! Who may not call a server that demands mutual TLS: each is turned away without a useful word, and the operator told why.
 
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,6 +62,35 @@ async fn strangers_are_turned_away_and_members_go_on() {
     let member = Stranger::of(site.member.identity().expect("a member has an identity"));
     let told = member.call(site.served.address, HTTP1).await;
     assert!(told.answer.starts_with(b"HTTP/1.1 200 "), "{told:?}");
+}
+
+/// The mode is that of the moment: who came in before it gets one denial on its open connection, and then its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_came_in_before_strict_is_shut_out() {
+    log::listen();
+    let control_plane = ControlPlane::start();
+    let served = control_plane.serve("echo:9080", "v1", "echo").await;
+    let mut stream = wait::until("the server listens", Duration::from_secs(20), || {
+        std::net::TcpStream::connect(served.address).ok()
+    });
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes a timeout");
+    let mut ask = move || {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: echo\r\n\r\n")?;
+        let mut answer = [0; 1024];
+        let length = stream.read(&mut answer)?;
+        std::io::Result::Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    };
+    assert!(ask().expect("an answer").starts_with("HTTP/1.1 200 "));
+
+    control_plane.apply("strict.yaml", STRICT);
+    let denied = wait::until("a denial", Duration::from_secs(5), || {
+        Some(ask().expect("an answer")).filter(|answer| !answer.starts_with("HTTP/1.1 200 "))
+    });
+    assert!(denied.starts_with("HTTP/1.1 403 ") && denied.contains("connection: close"), "{denied}");
+    assert!(!denied.contains("TLS") && !denied.contains("STRICT"), "{denied}");
+    assert!(ask().map_or(true, |answer| answer.is_empty()), "the connection is closed");
+    assert_eq!(served.counters.count(Event::DeniedRequest), 1);
+    log::line_with(&["WARN", &served.address.to_string(), "open plaintext connection", "request denied"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
