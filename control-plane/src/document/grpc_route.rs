@@ -4,10 +4,11 @@
 //! merge in one order.
 
 use super::fields::Fields;
-use super::http_route::{self, HttpRoute, PathMatch, RouteMatch, RouteRule};
+use super::http_route::{self, HttpRoute, RouteRule};
 use super::name;
 use super::pattern::{StringMatch, regex};
 use super::route_filter;
+use super::route_match::{self, PathMatch, RouteMatch};
 use super::route_timeouts::RouteTimeouts;
 use super::scalar::{choice, text};
 use super::session_persistence;
@@ -31,7 +32,7 @@ fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
     let rule = RouteRule {
         span: fields.span(),
         name: fields.optional("name", text),
-        matches: fields.list("matches", object(route_match)),
+        matches: fields.list("matches", object(entry)),
         filters: fields.or_default("filters", route_filter::grpc),
         timeouts: RouteTimeouts::default(),
         backends: fields
@@ -42,11 +43,11 @@ fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
     rule
 }
 
-fn route_match(fields: &mut Fields<'_, '_>) -> RouteMatch {
+fn entry(fields: &mut Fields<'_, '_>) -> RouteMatch {
     RouteMatch {
         span: fields.span(),
         path: Some(fields.optional("method", method).unwrap_or(ANY)),
-        headers: fields.or_default("headers", |value| http_route::named(value, true)),
+        headers: fields.or_default("headers", |value| route_match::named(value, true)),
         query_params: Vec::new(),
         method: None,
     }

@@ -4,12 +4,11 @@
 //! read for their errors and refused by name. A route without any Service parent acts at gateways only and is kept inert.
 
 use super::fields::Fields;
-use super::header::is_header_name;
 use super::name;
-use super::pattern::{StringMatch, regex};
 use super::route_filter::{self, RouteFilters, RouteRewrite};
+use super::route_match::{self, PathMatch, RouteMatch};
 use super::route_timeouts::{self, RouteTimeouts};
-use super::scalar::{choice, integer, port, some_text, text};
+use super::scalar::{integer, port, some_text, text};
 use super::session_persistence::{self, SessionPersistence};
 use super::spelling::shorten;
 use super::value::{Value, object};
@@ -74,45 +73,14 @@ pub struct RouteRule {
     pub session: Option<SessionPersistence>,
 }
 
-/// One entry of `matches`, of which every part must match.
-#[derive(Clone, Debug, Default)]
-pub struct RouteMatch {
-    /// Where the entry begins.
-    pub span: Span,
-    /// The path; absent is everything.
-    pub path: Option<PathMatch>,
-    /// Headers.
-    pub headers: Vec<(String, StringMatch)>,
-    /// Query parameters.
-    pub query_params: Vec<(String, StringMatch)>,
-    /// The method.
-    pub method: Option<String>,
-}
-
-/// How a path is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PathMatch {
-    /// As a whole.
-    Exact(String),
-    /// By its first segments.
-    Prefix(String),
-    /// By an expression that matches the whole path.
-    Regex(String),
-    /// As the method of a gRPC service: `/service/method`.
-    Method {
-        /// The service; absent is any.
-        service: Option<StringMatch>,
-        /// The method; absent is any.
-        method: Option<StringMatch>,
-    },
-}
-
 /// A weighted backend.
 #[derive(Clone, Debug, Default)]
 pub struct BackendRef {
     /// Where the entry begins.
     pub span: Span,
-    /// The Service's name.
+    /// What it is.
+    pub kind: BackendKind,
+    /// The Service's name, or the host itself.
     pub name: String,
     /// Its namespace, if another.
     pub namespace: Option<String>,
@@ -122,6 +90,29 @@ pub struct BackendRef {
     pub weight: u32,
     /// What is done to the requests that go here, after the rule's own filters.
     pub filters: RouteFilters,
+}
+
+/// What a backend is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendKind {
+    /// A Service.
+    #[default]
+    Service,
+    /// Istio's `Hostname`: any host that the mesh knows, by its full name.
+    Hostname,
+}
+
+impl BackendRef {
+    /// The full name of its host, for a route of a namespace.
+    pub fn host(&self, namespace: &str) -> String {
+        let namespace = self.namespace.as_deref().unwrap_or(namespace);
+        match self.kind {
+            BackendKind::Service => {
+                format!("{}.{namespace}.svc.{}", self.name.to_ascii_lowercase(), name::SERVICE_DOMAIN)
+            }
+            BackendKind::Hostname => self.name.to_ascii_lowercase(),
+        }
+    }
 }
 
 impl HttpRoute {
@@ -190,7 +181,7 @@ fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
     let rule = RouteRule {
         span: fields.span(),
         name: fields.optional("name", text),
-        matches: fields.list("matches", object(route_match)),
+        matches: fields.list("matches", object(route_match::http)),
         filters: fields.or_default("filters", route_filter::http),
         timeouts: fields.or_default("timeouts", object(route_timeouts::timeouts)),
         backends: fields.list("backendRefs", object(|fields| backend(fields, route_filter::http))),
@@ -258,111 +249,34 @@ pub(super) fn backend(
     BackendRef { weight: u32::try_from(weight).unwrap_or(1), filters, ..backend }
 }
 
-/// A Service, by name and port.
+/// A Service or a host, by name and port.
 pub(super) fn backend_reference(fields: &mut Fields<'_, '_>) -> BackendRef {
     let group = fields.or_default("group", text);
     let kind = fields.optional("kind", some_text).unwrap_or_else(|| "Service".to_owned());
+    let known = match (group.as_str(), kind.as_str()) {
+        ("", "Service") => Some(BackendKind::Service),
+        ("networking.istio.io", "Hostname") => Some(BackendKind::Hostname),
+        _ => None,
+    };
     let backend = BackendRef {
         span: fields.span(),
+        kind: known.unwrap_or_default(),
         name: fields.required("name", some_text),
         namespace: fields.optional("namespace", name::label),
         port: fields.optional("port", port),
         weight: 1,
         filters: RouteFilters::default(),
     };
-    if !group.is_empty() || kind != "Service" {
+    if known == Some(BackendKind::Hostname) && backend.namespace.is_some() {
+        fields.conflict("namespace", "does not go with a Hostname", "write the host's full name alone");
+    }
+    if known.is_none() {
         let message = format!("a {} of group `{}` is no backend here", shorten(&kind), shorten(&group));
         fields.not_honoured("kind", message, "name a Service");
     } else if backend.port.is_none() {
-        fields.missing("port", "is required for a Service", "add the Service's port");
+        fields.missing("port", "is required", "add the port");
     }
     backend
-}
-
-fn route_match(fields: &mut Fields<'_, '_>) -> RouteMatch {
-    RouteMatch {
-        span: fields.span(),
-        path: fields.optional("path", path),
-        headers: fields.or_default("headers", |value| named(value, true)),
-        query_params: fields.or_default("queryParams", |value| named(value, false)),
-        method: fields.optional("method", method),
-    }
-}
-
-fn method(value: Value<'_, '_>) -> String {
-    let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-    name::known(value, "a method", |method| known.contains(&method))
-}
-
-/// How the `value` beside a `type` is compared.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Comparison {
-    Exact,
-    #[default]
-    Prefix,
-    Regex,
-}
-
-fn path(value: Value<'_, '_>) -> PathMatch {
-    let read = value.object(|fields| {
-        let kinds = [
-            ("PathPrefix", -1, Comparison::Prefix),
-            ("Exact", -2, Comparison::Exact),
-            ("RegularExpression", -3, Comparison::Regex),
-        ];
-        let comparison = fields.or_default("type", choice(&kinds));
-        let path = fields.optional("value", |value| match comparison {
-            Comparison::Regex => regex(value),
-            _ => name::checked(value, check_path).value,
-        });
-        (comparison, path)
-    });
-    let path = read.1.unwrap_or_else(|| "/".to_owned());
-    match read.0 {
-        Comparison::Exact => PathMatch::Exact(path),
-        Comparison::Prefix => PathMatch::Prefix(path),
-        Comparison::Regex => PathMatch::Regex(path),
-    }
-}
-
-/// What the Gateway API refuses in paths, because no canonical path can have it.
-fn check_path(path: &str) -> Result<(), String> {
-    if !path.starts_with('/') {
-        return Err(format!("`{}` does not begin with `/`", shorten(path)));
-    }
-    let never = ["//", "/./", "/../", "%2f", "%2F", "#"];
-    if let Some(never) = never.iter().find(|part| path.contains(**part)) {
-        return Err(format!("`{}` has `{never}`, which no canonical path has", shorten(path)));
-    }
-    if path.ends_with("/..") || path.ends_with("/.") {
-        return Err(format!("`{}` ends with dots, as no canonical path does", shorten(path)));
-    }
-    if path.len() > PATH_BYTES_MAX {
-        return Err(format!("is longer than {PATH_BYTES_MAX} bytes"));
-    }
-    Ok(())
-}
-
-/// Matches by name: of one name only the first counts, as the Gateway API says.
-pub(super) fn named(value: Value<'_, '_>, header: bool) -> Vec<(String, StringMatch)> {
-    let mut matches: Vec<(String, StringMatch)> = Vec::new();
-    let read = value.items(object(|fields| {
-        let kinds = [("Exact", -1, Comparison::Exact), ("RegularExpression", -2, Comparison::Regex)];
-        let comparison = fields.optional("type", choice(&kinds)).unwrap_or(Comparison::Exact);
-        let name = fields.required("name", |value| name::known(value, "a name", is_header_name));
-        let wanted = fields.required("value", |value| match comparison {
-            Comparison::Regex => StringMatch::Regex(regex(value)),
-            _ => StringMatch::Exact(some_text(value)),
-        });
-        (name, wanted)
-    }));
-    for (name, wanted) in read {
-        let same = |other: &str| if header { other.eq_ignore_ascii_case(&name) } else { other == name };
-        if !matches.iter().any(|(other, _)| same(other)) {
-            matches.push((name, wanted));
-        }
-    }
-    matches
 }
 
 /// As many rules as the Gateway API takes.
@@ -373,5 +287,3 @@ const MATCHES_MAX: usize = 64;
 const ROUTE_MATCHES_MAX: usize = 127;
 /// As many backends of one rule as the Gateway API takes.
 const BACKENDS_MAX: usize = 16;
-/// As long a path as the Gateway API takes.
-const PATH_BYTES_MAX: usize = 1024;

@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::finding::Code;
-use super::http_route::{BackendRef, HttpRoute, ParentKind, ParentRef};
+use super::http_route::{BackendKind, BackendRef, HttpRoute, ParentKind, ParentRef};
 use super::name;
 use super::scalar::{some_text, text};
 use super::value::object;
@@ -53,7 +53,7 @@ impl ReferenceGrant {
 }
 
 /// Whether a route of `own` kind and namespace may send to a backend, by the `grants` of all namespaces. The route's own
-/// namespace needs none, and neither does a Service to which the route is attached: its callers go there without the route.
+/// namespace needs none, nor does a host, which Istio lets anybody name, and neither does a Service to which the route is attached: its callers go there without the route.
 pub fn is_granted<'g>(
     mut grants: impl Iterator<Item = (&'g str, &'g ReferenceGrant)>,
     own: (&str, &str),
@@ -67,7 +67,8 @@ pub fn is_granted<'g>(
             && parent.name == backend.name
             && parent.namespace.as_deref().unwrap_or(namespace) == of
     };
-    of == namespace
+    backend.kind == BackendKind::Hostname
+        || of == namespace
         || route.parents.iter().any(is_parent)
         || grants.any(|(at, grant)| at == of && grant.permits(kind, namespace, &backend.name))
 }

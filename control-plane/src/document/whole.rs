@@ -124,7 +124,7 @@ impl Whole<'_> {
     fn backend(&mut self, document: &Document, route: &HttpRoute, backend: &BackendRef, field: &str) {
         let DocumentKey { kind, namespace: own, .. } = &document.key;
         let namespace = backend.namespace.as_deref().unwrap_or(own);
-        let host = qualified(&backend.name, namespace);
+        let host = backend.host(own);
         if !self.hosts.knows(&host) {
             self.unknown_host(document, &host, format!("{field}.name"), backend.span);
         }

@@ -21,7 +21,7 @@ use super::name::{ClusterName, FORBIDDEN};
 use super::route::{direct_response, forward, limited, redirect_code, weighted};
 use super::{header, matcher, metadata, sticky};
 use crate::document::{BackendRef, HttpRoute, PathMatch, PathModifier, RouteMatch, RouteRedirect, RouteRule};
-use crate::model::{Alternative, Declared, View, World, host};
+use crate::model::{Alternative, Declared, View, World};
 
 /// One alternative of a rule, for callers of a service's port.
 pub(super) fn route(world: &World, view: &View<'_>, alternative: &Alternative<'_>, called: u16) -> Route {
@@ -114,8 +114,7 @@ fn backend_cluster(
     route: &Declared<HttpRoute>,
     backend: &BackendRef,
 ) -> String {
-    let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
-    let host = host::service_host(&backend.name, namespace);
+    let host = backend.host(&route.namespace);
     let known = world.service(view, &host).is_some();
     let subset = if world.config().grants(route, backend) || !known { "" } else { FORBIDDEN };
     ClusterName { port: backend.port.unwrap_or_default(), subset, host: &host }.to_string()

@@ -30,6 +30,13 @@ fn matches_and_backends() {
         &[],
     );
     http("backendRefs: [{name: b}]", &[(Code::MissingField, "backendRefs[0].port")]);
+    let hostname = "kind: Hostname, group: networking.istio.io, name: b.com, port: 80";
+    http(&format!("backendRefs: [{{{hostname}}}]"), &[]);
+    http(
+        &format!("backendRefs: [{{{hostname}, namespace: x}}]"),
+        &[(Code::Conflict, "backendRefs[0].namespace")],
+    );
+    http("backendRefs: [{kind: Pod, name: b, port: 80}]", &[(Code::UnsupportedField, "backendRefs[0].kind")]);
     http("matches: [{path: {value: a}}]", &[(Code::InvalidValue, "matches[0].path.value")]);
     let route =
         |spec: &str, wanted: &[(Code, &str)]| check(&document(GATEWAY_API, "HTTPRoute", spec), wanted);
