@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::connection::Connection;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, output};
 use crate::admin::proto::change::Action;
 use crate::admin::proto::{Change, ChangeResponse, DocumentName};
 use crate::admin::{Client, ClientError};
@@ -43,12 +43,12 @@ impl ChangeArguments {
 pub(super) fn print(response: &ChangeResponse, wanted: Wanted, format: Format) -> Result<Exit, Failure> {
     let verdicts = Verdicts::read(&response.verdicts_json)?;
     match format {
-        Format::Json => println!("{}", to_json(response, &verdicts)?),
-        Format::Yaml => response.changes.iter().for_each(|change| print!("---\n{}", change.after)),
-        Format::Table => print!("{}", to_text(response, wanted)),
+        Format::Json => output::print(format_args!("{}\n", to_json(response, &verdicts)?))?,
+        Format::Yaml => output::print(documents(response))?,
+        Format::Table => output::print(to_text(response, wanted))?,
     }
     if format != Format::Json {
-        eprint!("{}", verdicts.text);
+        output::say(&verdicts.text);
     }
     Ok(verdicts.exit)
 }
@@ -132,6 +132,11 @@ fn to_json(response: &ChangeResponse, verdicts: &Verdicts) -> Result<String, Fai
         "verdicts": verdicts.json,
     });
     serde_json::to_string_pretty(&whole).map_err(|problem| Failure::Refused(problem.to_string()))
+}
+
+/// What there is from now on.
+fn documents(response: &ChangeResponse) -> String {
+    response.changes.iter().map(|change| format!("---\n{}", change.after)).collect()
 }
 
 fn to_text(response: &ChangeResponse, wanted: Wanted) -> String {

@@ -1,11 +1,11 @@
 //! `mesh explain`: where a request would go, and whether it would be let in (EXPLAIN.md is the contract).
 
-use std::io::{BufRead, Read, Write};
+use std::io::{BufRead, Read};
 
 use clap::{Args, ValueEnum};
 
 use super::connection::Connection;
-use super::{Exit, Failure};
+use super::{Exit, Failure, output};
 use crate::document::Verdict;
 use crate::explain::{Decision, Explainer, InvalidArgument, Question, render};
 use crate::validate::{self, judge, read_sources};
@@ -78,13 +78,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         match offline(&arguments.files)? {
             Ok(mut explainer) => lines.iter().map(|line| explainer.answer_line(line)).collect(),
             Err(rejected) => {
-                eprint!("{rejected}");
+                output::say(rejected);
                 return Ok(Exit::Failed);
             }
         }
     };
     if arguments.requests.is_some() {
-        print_lines(&answers);
+        output::print(answers.iter().map(|answer| format!("{answer}\n")).collect::<String>())?;
         return Ok(Exit::Fine);
     }
     print_one(answers.first().map_or("", String::as_str), arguments.output)
@@ -131,29 +131,18 @@ fn request_lines(path: &str) -> Result<Vec<String>, Failure> {
     Ok(lines.map_err(unreadable)?.into_iter().filter(|line| !line.trim().is_empty()).collect())
 }
 
-/// Whoever closed the pipe wants no more lines.
-fn print_lines(answers: &[String]) {
-    let mut output = std::io::BufWriter::new(std::io::stdout().lock());
-    for answer in answers {
-        if writeln!(output, "{answer}").is_err() {
-            return;
-        }
-    }
-    let _ = output.flush();
-}
-
-fn print_one(answer: &str, output: Output) -> Result<Exit, Failure> {
+fn print_one(answer: &str, format: Output) -> Result<Exit, Failure> {
     let unreadable =
         |problem: serde_json::Error| Failure::Refused(format!("the answer is no decision: {problem}"));
     let value: serde_json::Value = serde_json::from_str(answer).map_err(unreadable)?;
     if let Some(error) = value["error"].as_str() {
         return Err(Failure::Usage(error.to_owned()));
     }
-    match output {
-        Output::Json => println!("{value:#}"),
+    match format {
+        Output::Json => output::print(format_args!("{value:#}\n"))?,
         Output::Text => {
             let decision: Decision = serde_json::from_value(value).map_err(unreadable)?;
-            print!("{}", render(&decision));
+            output::print(render(&decision))?;
         }
     }
     Ok(Exit::Fine)

@@ -7,7 +7,7 @@ use super::change::full_name;
 use super::connection::Connection;
 use super::document_name::Selected;
 use super::table::Table;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, output};
 use crate::admin::proto::{Document, ListRequest};
 
 /// Show stored documents
@@ -48,7 +48,10 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
 fn print(documents: &[Document], format: Format) -> Result<(), Failure> {
     let named = || documents.iter().map(|document| (document.document.clone().unwrap_or_default(), document));
     match format {
-        Format::Yaml => named().for_each(|(_, document)| println!("---\n{}", document.text.trim_end())),
+        Format::Yaml => {
+            let texts = documents.iter().map(|document| format!("---\n{}\n", document.text.trim_end()));
+            output::print(texts.collect::<String>())
+        }
         Format::Json => {
             let rows: Vec<_> = named()
                 .map(|(name, document)| {
@@ -63,7 +66,7 @@ fn print(documents: &[Document], format: Format) -> Result<(), Failure> {
                 .collect();
             let text = serde_json::to_string_pretty(&rows)
                 .map_err(|problem| Failure::Refused(problem.to_string()))?;
-            println!("{text}");
+            output::print(format_args!("{text}\n"))
         }
         Format::Table => {
             let mut table = Table::new(["KIND", "NAMESPACE", "NAME", "FROM", "REVISION"]);
@@ -76,8 +79,7 @@ fn print(documents: &[Document], format: Format) -> Result<(), Failure> {
                     document.mod_revision.to_string(),
                 ]);
             }
-            print!("{table}");
+            output::print(table)
         }
     }
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::change::{self, ChangeArguments};
 use super::document_name::Selected;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, output};
 use crate::admin::proto::{ApplyRequest, ChangeResponse, Source};
 use crate::admin::{Client, ClientError};
 use crate::simple::is_made_here;
@@ -26,7 +26,7 @@ enum Outcome {
 pub(super) fn apply(made: Made, arguments: &ChangeArguments) -> Result<Exit, Failure> {
     let (dry_run, format) = (arguments.dry_run, arguments.output);
     if format != Format::Json {
-        print!("{}", made.yaml);
+        output::print(&made.yaml)?;
     }
     let by = made.by;
     let outcome = arguments.connection.run(async move |client| converse(client, made, dry_run).await)?;

@@ -78,7 +78,7 @@ pub fn run() -> ExitCode {
     match cli.command.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("mesh: {failure}");
+            output::say(format_args!("mesh: {failure}\n"));
             failure.exit().into()
         }
     }
@@ -102,7 +102,7 @@ impl Command {
             Self::Status(arguments) => status::run(&arguments),
             Self::Agent(arguments) => agent::run(arguments),
             Self::Version => {
-                println!("mesh {}", env!("CARGO_PKG_VERSION"));
+                output::print(format_args!("mesh {}\n", env!("CARGO_PKG_VERSION")))?;
                 Ok(Exit::Fine)
             }
         }

@@ -1,5 +1,7 @@
-//! How a command ends and what it prints: exit status, output format, failures with their next step.
+//! How a command ends and what it prints: exit status, output format, failures with their next step, the one way to print.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -60,6 +62,23 @@ pub enum Failure {
     /// The control plane, a file or a document refused.
     #[error("{0}")]
     Refused(String),
+}
+
+/// Prints to standard output, as it is: a line ends where the text says so. Whoever closed the pipe, as `head` does, wants no
+/// more; that is nobody's failure.
+pub(super) fn print(text: impl Display) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match write!(output, "{text}").and_then(|()| output.flush()) {
+        Err(problem) if problem.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Refused(format!("standard output cannot be written: {problem}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints to standard error, where nobody is owed anything if that cannot be written.
+pub(super) fn say(text: impl Display) {
+    let _ = write!(io::stderr(), "{text}");
 }
 
 impl Failure {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::table::Table;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, output};
 use crate::model::is_serves;
 
 /// Show who is in the mesh, who acknowledged or refused what, and how long certificates live
@@ -25,8 +25,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let status = read(&arguments.connection)?;
     match arguments.output {
-        Format::Json => println!("{status:#}"),
-        Format::Table => print!("{}", to_text(&status, now())),
+        Format::Json => output::print(format_args!("{status:#}\n"))?,
+        Format::Table => output::print(to_text(&status, now()))?,
         Format::Yaml => return Err(Failure::Usage("status prints table or json".into())),
     }
     Ok(if refusals(&status).next().is_some() { Exit::Findings } else { Exit::Fine })

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::connection::Connection;
 use super::table::Table;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, output};
 use crate::admin::proto::{CreateTokenRequest, GrantedService};
 
 /// Make, list and end join tokens
@@ -123,7 +123,7 @@ pub(super) fn run(command: Command) -> Result<Exit, Failure> {
         Command::Revoke(revoke) => {
             let Revoke { id, connection } = revoke;
             connection.run(async |mut client| client.revoke_token(&id).await)?;
-            println!("token {id} is ended");
+            output::print(format_args!("token {id} is ended\n"))?;
             Ok(Exit::Fine)
         }
     }
@@ -146,12 +146,10 @@ fn run_create(create: Create) -> Result<Exit, Failure> {
     };
     let token = create.connection.run(async move |mut client| client.create_token(request).await)?;
     if create.output == Format::Json {
-        println!(
-            "{}",
-            json!({"join": token.join, "id": token.id, "spiffe_id": token.spiffe_id, "expires_unix_seconds": token.expires_unix_seconds})
-        );
+        let made = json!({"join": token.join, "id": token.id, "spiffe_id": token.spiffe_id, "expires_unix_seconds": token.expires_unix_seconds});
+        output::print(format_args!("{made}\n"))?;
     } else {
-        println!("{}", token.join);
+        output::print(format_args!("{}\n", token.join))?;
     }
     Ok(Exit::Fine)
 }
@@ -174,7 +172,7 @@ fn run_list(list: &List) -> Result<Exit, Failure> {
                 })
             })
             .collect();
-        println!("{}", json!(rows));
+        output::print(format_args!("{}\n", json!(rows)))?;
         return Ok(Exit::Fine);
     }
     let mut table = Table::new(["ID", "IDENTITY", "SERVICES", "LABELS", "USES"]);
@@ -189,7 +187,7 @@ fn run_list(list: &List) -> Result<Exit, Failure> {
         };
         table.row([token.id, token.spiffe_id, services.join(","), labels.join(","), uses]);
     }
-    print!("{table}");
+    output::print(table)?;
     Ok(Exit::Fine)
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::files::Files;
-use super::{Exit, Failure, Format};
+use super::{Exit, Failure, Format, output};
 use crate::validate::{self, ExitStatus};
 
 /// Say what is wrong with documents; needs no server
@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Format::Yaml => return Err(Failure::Usage("validate prints table or json".into())),
     };
     let (text, status) = validate::run(&arguments.files.sources()?, format);
-    print!("{text}");
+    output::print(text)?;
     Ok(match status {
         ExitStatus::Fine => Exit::Fine,
         ExitStatus::Refused => Exit::Failed,

@@ -2,6 +2,7 @@
 
 mod actions;
 mod bookinfo;
+mod command_line;
 mod control_plane_away;
 mod corpora;
 mod demo;
