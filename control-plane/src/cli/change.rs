@@ -123,7 +123,14 @@ fn to_json(response: &ChangeResponse, verdicts: &Verdicts) -> Result<String, Fai
         .changes
         .iter()
         .filter_map(|change| Some((change.document.as_ref()?, change)))
-        .map(|(name, change)| json!({"document": full_name(name), "action": word(change.action())}))
+        .map(|(name, change)| {
+            json!({
+                "document": full_name(name),
+                "action": word(change.action()),
+                "before": change.before,
+                "after": change.after,
+            })
+        })
         .collect();
     let whole = json!({
         "applied": response.applied,

@@ -22,6 +22,7 @@ mod table;
 mod test;
 mod token;
 mod validate;
+mod yaml;
 
 use std::process::ExitCode;
 

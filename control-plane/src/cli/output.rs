@@ -67,8 +67,10 @@ pub enum Failure {
 /// Prints to standard output, as it is: a line ends where the text says so. Whoever closed the pipe, as `head` does, wants no
 /// more; that is nobody's failure.
 pub(super) fn print(text: impl Display) -> Result<(), Failure> {
+    // Whole, so that it is one write and not one per line.
+    let text = text.to_string();
     let mut output = io::stdout().lock();
-    match write!(output, "{text}").and_then(|()| output.flush()) {
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(problem) if problem.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Refused(format!("standard output cannot be written: {problem}")))
         }

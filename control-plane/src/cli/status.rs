@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::connection::Connection;
 use super::table::Table;
+use super::yaml::to_yaml;
 use super::{Exit, Failure, Format, output};
 use crate::model::is_serves;
 
@@ -27,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match arguments.output {
         Format::Json => output::print(format_args!("{status:#}\n"))?,
         Format::Table => output::print(to_text(&status, now()))?,
-        Format::Yaml => return Err(Failure::Usage("status prints table or json".into())),
+        Format::Yaml => output::print(to_yaml(&status))?,
     }
     Ok(if refusals(&status).next().is_some() { Exit::Findings } else { Exit::Fine })
 }

@@ -5,12 +5,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::connection::Connection;
 use super::table::Table;
+use super::yaml::to_yaml;
 use super::{Exit, Failure, Format, output};
-use crate::admin::proto::{CreateTokenRequest, GrantedService};
+use crate::admin::proto::{CreateTokenRequest, GrantedService, Token};
 
 /// Make, list and end join tokens
 #[derive(Debug, Subcommand)]
@@ -145,37 +146,50 @@ fn run_create(create: Create) -> Result<Exit, Failure> {
         locality: create.locality.unwrap_or_default(),
     };
     let token = create.connection.run(async move |mut client| client.create_token(request).await)?;
-    if create.output == Format::Json {
-        let made = json!({"join": token.join, "id": token.id, "spiffe_id": token.spiffe_id, "expires_unix_seconds": token.expires_unix_seconds});
-        output::print(format_args!("{made}\n"))?;
-    } else {
-        output::print(format_args!("{}\n", token.join))?;
+    let made = || {
+        json!({
+            "join": token.join,
+            "id": token.id,
+            "spiffe_id": token.spiffe_id,
+            "expires_unix_seconds": token.expires_unix_seconds,
+        })
+    };
+    match create.output {
+        // Nothing but the one string, so that a shell can take it as it is.
+        Format::Table => output::print(format_args!("{}\n", token.join))?,
+        Format::Json => output::print(format_args!("{}\n", made()))?,
+        Format::Yaml => output::print(to_yaml(&made()))?,
     }
     Ok(Exit::Fine)
 }
 
 fn run_list(list: &List) -> Result<Exit, Failure> {
     let tokens = list.connection.run(async |mut client| client.list_tokens().await)?;
-    if list.output == Format::Json {
-        let rows: Vec<_> = tokens
-            .iter()
-            .map(|token| {
-                let services: Vec<String> = token.services.iter().map(service).collect();
-                json!({
-                    "id": token.id,
-                    "spiffe_id": token.spiffe_id,
-                    "services": services,
-                    "labels": token.labels,
-                    "uses": token.uses,
-                    "uses_max": token.uses_max,
-                    "expires_unix_seconds": token.expires_unix_seconds,
-                })
-            })
-            .collect();
-        output::print(format_args!("{}\n", json!(rows)))?;
-        return Ok(Exit::Fine);
+    match list.output {
+        Format::Table => output::print(table(tokens))?,
+        Format::Json => output::print(format_args!("{}\n", values(&tokens)))?,
+        Format::Yaml => output::print(to_yaml(&values(&tokens)))?,
     }
-    let mut table = Table::new(["ID", "IDENTITY", "SERVICES", "LABELS", "USES"]);
+    Ok(Exit::Fine)
+}
+
+fn values(tokens: &[Token]) -> Value {
+    let value = |token: &Token| {
+        json!({
+            "id": token.id,
+            "spiffe_id": token.spiffe_id,
+            "services": token.services.iter().map(service).collect::<Vec<_>>(),
+            "labels": token.labels,
+            "uses": token.uses,
+            "uses_max": token.uses_max,
+            "expires_unix_seconds": token.expires_unix_seconds,
+        })
+    };
+    tokens.iter().map(value).collect()
+}
+
+fn table(tokens: Vec<Token>) -> Table<6> {
+    let mut table = Table::new(["ID", "IDENTITY", "SERVICES", "LABELS", "USES", "EXPIRES"]);
     for token in tokens {
         let services: Vec<String> = token.services.iter().map(service).collect();
         let mut labels: Vec<String> =
@@ -185,10 +199,18 @@ fn run_list(list: &List) -> Result<Exit, Failure> {
             0 => token.uses.to_string(),
             max => format!("{} of {max}", token.uses),
         };
-        table.row([token.id, token.spiffe_id, services.join(","), labels.join(","), uses]);
+        let expires = moment(token.expires_unix_seconds);
+        table.row([token.id, token.spiffe_id, services.join(","), labels.join(","), uses, expires]);
     }
-    output::print(table)?;
-    Ok(Exit::Fine)
+    table
+}
+
+/// RFC 3339, in UTC, as logs have it.
+fn moment(unix_seconds: u64) -> String {
+    let seconds =
+        i64::try_from(unix_seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    // Later than the calendar's end is as good as never.
+    seconds.map_or_else(|| "never".to_owned(), |moment| moment.to_string())
 }
 
 fn service(service: &GrantedService) -> String {
@@ -198,6 +220,13 @@ fn service(service: &GrantedService) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_expiry_is_told_as_a_moment() {
+        let check = |unix_seconds: u64, expected: &str| assert_eq!(moment(unix_seconds), expected);
+        check(1_798_000_000, "2026-12-23T04:26:40Z");
+        check(u64::MAX, "never");
+    }
 
     #[test]
     fn durations_have_a_unit() {

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::files::Files;
+use super::yaml::to_yaml;
 use super::{Exit, Failure, Format, output};
 use crate::validate::{self, ExitStatus};
 
@@ -20,10 +21,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let format = match arguments.output {
         Format::Table => validate::Format::Text,
-        Format::Json => validate::Format::Json,
-        Format::Yaml => return Err(Failure::Usage("validate prints table or json".into())),
+        Format::Json | Format::Yaml => validate::Format::Json,
     };
-    let (text, status) = validate::run(&arguments.files.sources()?, format);
+    let (mut text, status) = validate::run(&arguments.files.sources()?, format);
+    if arguments.output == Format::Yaml {
+        let value = serde_json::from_str(&text).map_err(|problem| Failure::Refused(problem.to_string()))?;
+        text = to_yaml(&value);
+    }
     output::print(text)?;
     Ok(match status {
         ExitStatus::Fine => Exit::Fine,

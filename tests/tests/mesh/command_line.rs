@@ -4,7 +4,8 @@ use std::io::pipe;
 use std::process::{Command, Stdio};
 
 use mesh_tests::ControlPlane;
-use mesh_tests::process::binary;
+use mesh_tests::process::{binary, run};
+use serde_json::Value;
 
 const ROUTE: &str = "apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -50,6 +51,48 @@ fn a_reader_who_has_gone_is_nobodys_failure() {
 }
 
 #[test]
+fn every_format_that_help_offers_works() {
+    let control_plane = ControlPlane::start();
+    control_plane.apply("route.yaml", ROUTE);
+    let file = control_plane.scratch().join("route.yaml");
+    let file = file.to_str().expect("UTF-8");
+    for arguments in [
+        &["status"][..],
+        &["validate", "-f", file],
+        &["token", "list"],
+        &["token", "create", "--service", "reviews:9080"],
+    ] {
+        let mut printed = ["table", "json", "yaml"].map(|format| {
+            let all = [arguments, &["-o", format]].concat();
+            // `validate` asks nobody, and takes no credential.
+            let finished =
+                if arguments[0] == "validate" { run("mesh", &all) } else { control_plane.mesh(&all) };
+            finished.success()
+        });
+        let [_, json, yaml] = &mut printed;
+        let json: Value = serde_json::from_str(json).expect("JSON");
+        let yaml: Value = serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}:\n{yaml}"));
+        assert_eq!(shape(&json), shape(&yaml), "{arguments:?}");
+    }
+    let tokens = control_plane.mesh(&["token", "list"]).success();
+    let (heading, row) = tokens.split_once('\n').expect("a heading");
+    assert!(heading.ends_with("EXPIRES") && row.trim_end().ends_with('Z'), "{tokens}");
+}
+
+#[test]
+fn a_made_document_is_in_the_json() {
+    let control_plane = ControlPlane::start();
+    for arguments in [&["split", "reviews", "v1=9", "v2=1"][..], &["allow", "a", "b", "GET", "/"]] {
+        let printed = control_plane.mesh(&[arguments, &["-o", "json"]].concat()).success();
+        let printed: Value = serde_json::from_str(&printed).expect("JSON");
+        for change in printed["changes"].as_array().expect("changes") {
+            let after = change["after"].as_str().unwrap_or_default();
+            assert!(after.contains("apiVersion:"), "{arguments:?}: {change:#}");
+        }
+    }
+}
+
+#[test]
 fn an_unreachable_control_plane_is_told_once() {
     let mut control_plane = ControlPlane::start();
     control_plane.kill();
@@ -57,4 +100,13 @@ fn an_unreachable_control_plane_is_told_once() {
     assert_eq!(finished.code, Some(4), "{}", finished.stderr);
     assert_eq!(finished.stderr.matches("cannot be reached").count(), 1, "{}", finished.stderr);
     assert!(finished.stderr.contains(control_plane.address()), "{}", finished.stderr);
+}
+
+/// The names of all fields: values such as ages differ from one call to the next.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+        Value::Array(items) => items.first().map(shape).into_iter().collect(),
+        _ => Value::Null,
+    }
 }
