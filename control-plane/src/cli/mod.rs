@@ -63,6 +63,8 @@ enum Command {
     Status(status::Arguments),
     Agent(agent::Arguments),
     /// Print the version
+    #[command(before_help = "Example:
+  mesh version")]
     Version,
 }
 
@@ -106,6 +108,35 @@ impl Command {
                 output::print(format_args!("mesh {}\n", env!("CARGO_PKG_VERSION")))?;
                 Ok(Exit::Fine)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_help_begins_with_an_example_that_names_its_command() {
+        fn walk(command: &mut clap::Command, path: &str, seen: &mut Vec<String>) {
+            for help in [command.render_help(), command.render_long_help()].map(|help| help.to_string()) {
+                assert!(help.starts_with("Example:\n"), "{path}: {help}");
+                let example = help.split("\n\n").next().unwrap_or_default();
+                assert!(example.contains(&format!(" {path}")), "{path}: {example}");
+            }
+            seen.push(path.to_owned());
+            for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
+                walk(below, &format!("{path} {}", below.get_name()), seen);
+            }
+        }
+        let mut cli = Cli::command();
+        cli.build();
+        let mut seen = Vec::new();
+        walk(&mut cli, "mesh", &mut seen);
+        for path in ["mesh token revoke", "mesh version", "mesh agent"] {
+            assert!(seen.iter().any(|seen| seen == path), "{path} is not among {seen:?}");
         }
     }
 }

@@ -15,6 +15,10 @@ use crate::admin::proto::{CreateTokenRequest, GrantedService, Token};
 
 /// Make, list and end join tokens
 #[derive(Debug, Subcommand)]
+#[command(before_help = "Example:
+  mesh token create --service reviews:9080
+  mesh token list
+  mesh token revoke 3f2a9c0d5b7e1846")]
 pub(super) enum Command {
     Create(Create),
     List(List),
@@ -56,6 +60,9 @@ pub(super) struct Create {
 
 /// List join tokens, without their secrets
 #[derive(Debug, Args)]
+#[command(before_help = "Example:
+  mesh token list
+  mesh token list -o json")]
 pub(super) struct List {
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -65,6 +72,8 @@ pub(super) struct List {
 
 /// End a join token; who has joined with it stays
 #[derive(Debug, Args)]
+#[command(before_help = "Example:
+  mesh token revoke 3f2a9c0d5b7e1846")]
 pub(super) struct Revoke {
     /// Its id, as `mesh token list` shows it
     id: String,
