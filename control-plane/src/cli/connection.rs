@@ -42,6 +42,10 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Unreachable(reason) => Self::Unreachable(reason),
+            // A kind, a name or a label that is none: the words of the call are wrong, whoever has looked at them.
+            ClientError::Refused(status) if status.code() == tonic::Code::InvalidArgument => {
+                Self::Usage(status.message().to_owned())
+            }
             error => Self::Refused(error.to_string()),
         }
     }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::admin::proto::{DocumentName, ListRequest};
+use crate::document::DEFAULT_NAMESPACE;
 
 /// One document, or all of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +26,7 @@ impl FromStr for Selected {
         let owned = |word: &str| Some(word.to_owned());
         match words[..] {
             [kind] => Ok(Self { kind: kind.to_owned(), namespace: None, name: None }),
-            [kind, name] => {
-                Ok(Self { kind: kind.to_owned(), namespace: owned("default"), name: owned(name) })
-            }
+            [kind, name] => Ok(Self { kind: kind.to_owned(), namespace: None, name: owned(name) }),
             [kind, namespace, name] => {
                 Ok(Self { kind: kind.to_owned(), namespace: owned(namespace), name: owned(name) })
             }
@@ -37,20 +36,35 @@ impl FromStr for Selected {
 }
 
 impl Selected {
-    /// What to list for it.
-    pub(super) fn list(&self, namespace: Option<&str>) -> ListRequest {
-        let namespace = self.namespace.as_deref().or(namespace);
-        ListRequest {
-            kind: self.kind.clone(),
-            namespace: namespace.unwrap_or_default().to_owned(),
-            name: self.name.clone().unwrap_or_default(),
+    /// In this namespace, which was said beside it.
+    ///
+    /// # Errors
+    /// Where it names another one itself.
+    pub(super) fn within(self, namespace: &str) -> Result<Self, String> {
+        match self.namespace {
+            Some(own) if own != namespace => Err(format!(
+                "namespace `{own}` of the name and `{namespace}` of -n contradict each other; leave one out"
+            )),
+            _ => Ok(Self { namespace: Some(namespace.to_owned()), ..self }),
         }
     }
 
-    /// Its full name, where it is one document.
+    /// What to list for it.
+    pub(super) fn list(&self) -> ListRequest {
+        match self.one() {
+            Some(DocumentName { kind, namespace, name }) => ListRequest { kind, namespace, name },
+            None => ListRequest {
+                kind: self.kind.clone(),
+                namespace: self.namespace.clone().unwrap_or_default(),
+                name: String::new(),
+            },
+        }
+    }
+
+    /// Its full name, where it is one document; without a namespace it is of the default one.
     pub(super) fn one(&self) -> Option<DocumentName> {
-        let (namespace, name) = (self.namespace.clone()?, self.name.clone()?);
-        Some(DocumentName { kind: self.kind.clone(), namespace, name })
+        let namespace = self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE).to_owned();
+        Some(DocumentName { kind: self.kind.clone(), namespace, name: self.name.clone()? })
     }
 }
 
@@ -72,5 +86,23 @@ mod tests {
         check("VirtualService", None);
         assert!("VirtualService//x".parse::<Selected>().is_err());
         assert!("a/b/c/d".parse::<Selected>().is_err());
+    }
+
+    #[test]
+    fn a_namespace_beside_the_name_completes_it_and_never_contradicts() {
+        let check = |text: &str, namespace: &str, expected: Result<(&str, &str, &str), &str>| {
+            let within = text.parse::<Selected>().expect("a name").within(namespace);
+            match (within.map(|selected| selected.list()), expected) {
+                (Ok(list), Ok(expected)) => {
+                    assert_eq!((&*list.kind, &*list.namespace, &*list.name), expected)
+                }
+                (Err(told), Err(expected)) => assert!(told.contains(expected), "{told}"),
+                (found, _) => panic!("{text} -n {namespace}: {found:?}"),
+            }
+        };
+        check("VirtualService", "shop", Ok(("VirtualService", "shop", "")));
+        check("VirtualService/reviews", "shop", Ok(("VirtualService", "shop", "reviews")));
+        check("VirtualService/shop/reviews", "shop", Ok(("VirtualService", "shop", "reviews")));
+        check("VirtualService/shop/reviews", "other", Err("`shop` of the name and `other` of -n"));
     }
 }

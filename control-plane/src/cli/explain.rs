@@ -5,10 +5,10 @@ use std::io::{BufRead, Read};
 use clap::{Args, ValueEnum};
 
 use super::connection::Connection;
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, files, output};
 use crate::document::Verdict;
 use crate::explain::{Decision, Explainer, InvalidArgument, Question, render};
-use crate::validate::{self, judge, read_sources};
+use crate::validate::{self, judge};
 
 /// Say where a request would go, naming document and rule, and whether it would be let in
 ///
@@ -68,6 +68,11 @@ enum Output {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    if arguments.requests.as_deref() == Some("-") && arguments.files.iter().any(|path| path == "-") {
+        return Err(Failure::Usage(
+            "standard input (`-`) is either the requests or the documents; name the other as a file".into(),
+        ));
+    }
     let lines = match &arguments.requests {
         Some(path) => request_lines(path)?,
         None => vec![one_question(arguments)?],
@@ -112,9 +117,7 @@ fn question(arguments: &Arguments) -> Result<Question, InvalidArgument> {
 
 /// An explainer of these documents, or every error in them.
 fn offline(files: &[String]) -> Result<Result<Explainer, String>, Failure> {
-    let sources =
-        read_sources(files, std::io::stdin()).map_err(|problem| Failure::Refused(problem.to_string()))?;
-    let reading = judge(&sources);
+    let reading = judge(&files::sources(files)?);
     Ok(match reading.verdict() {
         Verdict::Unsupported | Verdict::Invalid => Err(validate::text(&reading)),
         Verdict::Valid | Verdict::Warning => Ok(Explainer::offline(reading.documents)),

@@ -5,7 +5,7 @@ use clap::Args;
 use super::Failure;
 use crate::admin::proto;
 use crate::document::Source;
-use crate::validate::read_sources;
+use crate::validate::{SourceError, read_sources};
 
 /// The documents that a command is given.
 #[derive(Debug, Args)]
@@ -33,6 +33,10 @@ pub(super) fn read(paths: &[String]) -> Result<Vec<proto::Source>, Failure> {
     Ok(sources(paths)?.into_iter().map(on_the_wire).collect())
 }
 
-fn sources(paths: &[String]) -> Result<Vec<Source>, Failure> {
-    read_sources(paths, std::io::stdin()).map_err(|problem| Failure::Refused(problem.to_string()))
+/// Reads paths that are optional elsewhere.
+pub(super) fn sources(paths: &[String]) -> Result<Vec<Source>, Failure> {
+    read_sources(paths, std::io::stdin()).map_err(|problem| match problem {
+        SourceError::StandardInputTwice => Failure::Usage(problem.to_string()),
+        problem => Failure::Refused(problem.to_string()),
+    })
 }

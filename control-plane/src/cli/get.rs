@@ -27,14 +27,17 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let namespace = arguments.namespace.as_deref();
-    let request = match &arguments.document {
-        Some(selected) => selected.list(namespace),
-        None => ListRequest { namespace: namespace.unwrap_or_default().to_owned(), ..ListRequest::default() },
+    let namespace = arguments.namespace;
+    let document = match (arguments.document, &namespace) {
+        (Some(selected), Some(namespace)) => Some(selected.within(namespace).map_err(Failure::Usage)?),
+        (selected, _) => selected,
+    };
+    let request = match &document {
+        Some(selected) => selected.list(),
+        None => ListRequest { namespace: namespace.unwrap_or_default(), ..ListRequest::default() },
     };
     let response = arguments.connection.run(async move |mut client| client.list(request).await)?;
-    let missing =
-        arguments.document.as_ref().and_then(Selected::one).filter(|_| response.documents.is_empty());
+    let missing = document.as_ref().and_then(Selected::one).filter(|_| response.documents.is_empty());
     if let Some(name) = missing {
         return Err(Failure::Refused(format!(
             "{} is not stored; `mesh get` lists what is",

@@ -45,7 +45,7 @@ pub(super) fn apply(made: Made, arguments: &ChangeArguments) -> Result<Exit, Fai
 async fn converse(mut client: Client, made: Made, dry_run: bool) -> Result<Outcome, ClientError> {
     for document in made.documents {
         let Ok(selected) = document.parse::<Selected>() else { continue };
-        let stored = client.list(selected.list(None)).await?.documents;
+        let stored = client.list(selected.list()).await?.documents;
         if stored.iter().any(|stored| !is_made_here(&stored.text)) {
             return Ok(Outcome::Foreign(document));
         }

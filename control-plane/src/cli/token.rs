@@ -145,11 +145,17 @@ fn run_create(create: Create) -> Result<Exit, Failure> {
             "whose token is it? give --service NAME:PORT, or --service-account NAME for a mere client".into(),
         ));
     }
+    let mut labels = HashMap::new();
+    for Label(key, value) in create.labels {
+        if let Some(other) = labels.insert(key.clone(), value.clone()) {
+            return Err(Failure::Usage(format!("label {key} is given twice, as `{other}` and as `{value}`")));
+        }
+    }
     let request = CreateTokenRequest {
         namespace: create.namespace,
         service_account: create.service_account.unwrap_or_default(),
         services: create.services.into_iter().map(|service| service.0).collect(),
-        labels: create.labels.into_iter().map(|Label(key, value)| (key, value)).collect::<HashMap<_, _>>(),
+        labels,
         uses_max: create.uses,
         valid_seconds: create.ttl.map_or(0, |ttl| ttl.as_secs()),
         locality: create.locality.unwrap_or_default(),

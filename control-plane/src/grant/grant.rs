@@ -1,6 +1,6 @@
 //! What a process may be and do in the mesh, as its operator decided when making the token.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,10 @@ impl Grant {
             return Err(GrantError::TooMany { what: "services", max: SERVICES_MAX });
         }
         self.services.iter().try_for_each(GrantedService::check)?;
+        let mut met = BTreeSet::new();
+        if let Some(twice) = self.services.iter().find(|service| !met.insert(*service)) {
+            return Err(GrantError::Twice { service: twice.clone() });
+        }
         if self.labels.len() > LABELS_MAX {
             return Err(GrantError::TooMany { what: "labels", max: LABELS_MAX });
         }
@@ -88,6 +92,8 @@ pub enum GrantError {
     ReservedLabel { key: String },
     #[error("locality {found:?} is not REGION, REGION/ZONE or REGION/ZONE/SUBZONE")]
     Locality { found: String },
+    #[error("service {service} is named twice")]
+    Twice { service: GrantedService },
     #[error("a grant has at most {max} {what}")]
     TooMany { what: &'static str, max: usize },
     #[error(transparent)]
@@ -202,6 +208,7 @@ mod tests {
         check(&|grant| grant.services[0].host = "Reviews".into(), "service");
         check(&|grant| grant.services[0].port = 0, "service");
         check(&|grant| grant.services = vec![grant.services[0].clone(); 65], "at most 64 services");
+        check(&|grant| grant.services.push(grant.services[0].clone()), "cluster.local:9080 is named twice");
         check(
             &|grant| grant.labels = (0..65).map(|n| (format!("k{n}"), String::new())).collect(),
             "at most 64 labels",

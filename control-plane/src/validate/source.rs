@@ -23,6 +23,9 @@ pub enum SourceError {
         /// Why it cannot be.
         source: io::Error,
     },
+    /// `-` twice: what is read once is not there a second time.
+    #[error("standard input (`-`) can be read once only; name the others as files")]
+    StandardInputTwice,
     /// There is more than is read.
     #[error("{path} has more than {SOURCE_BYTES_MAX} bytes; split it")]
     TooLarge {
@@ -47,8 +50,11 @@ pub enum SourceError {
 ///
 /// # Errors
 ///
-/// If something is not there, or is larger than is read.
+/// If something is not there, is larger than is read, or `-` is named twice.
 pub fn read_sources(paths: &[String], mut standard_input: impl Read) -> Result<Vec<Source>, SourceError> {
+    if paths.iter().filter(|path| *path == "-").count() > 1 {
+        return Err(SourceError::StandardInputTwice);
+    }
     let mut sources = Vec::new();
     for path in paths {
         if path == "-" {

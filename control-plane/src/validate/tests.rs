@@ -70,6 +70,12 @@ fn a_finding_of_the_whole_is_about_the_document_that_holds() {
 }
 
 #[test]
+fn standard_input_is_read_once() {
+    let twice = read_sources(&["-".to_owned(), "-".to_owned()], GOOD.as_bytes());
+    assert!(matches!(twice, Err(SourceError::StandardInputTwice)), "{twice:?}");
+}
+
+#[test]
 fn directories_are_read_by_name() {
     let directory = tempfile::tempdir().expect("a directory");
     for name in ["b.yaml", "a.yml", "c.json", "README.md"] {

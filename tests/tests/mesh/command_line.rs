@@ -93,6 +93,29 @@ fn a_made_document_is_in_the_json() {
 }
 
 #[test]
+fn wrong_words_end_with_two() {
+    let control_plane = ControlPlane::start();
+    let check = |arguments: &[&str], word: &str| {
+        let finished = control_plane.mesh(arguments);
+        assert_eq!(finished.code, Some(2), "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+        assert!(finished.stderr.contains(word), "{arguments:?}: {}", finished.stderr);
+    };
+    check(&["get", "Nope"], "Nope");
+    check(&["delete", "Nope/x"], "Nope");
+    check(&["get", "VirtualService/shop/reviews", "-n", "other"], "contradict");
+    check(&["apply", "-f", "-", "-f", "-"], "once");
+    check(&["explain", "--requests", "-", "-f", "-"], "standard input");
+    let token = |rest: &[&str], word: &str| check(&[&["token", "create"], rest].concat(), word);
+    token(&["--service", "a_b:80"], "a_b:80");
+    token(&["--service", "a:80", "--label", "a=b c"], "a=b c");
+    token(&["--service", "a:80", "--label", "a=b", "--label", "a=c"], "twice");
+    token(&["--service", "a:80", "--namespace", "../.."], "../..");
+    token(&["--service", "a:80", "--service", "a:80"], "twice");
+    // Another spelling of the same service.
+    token(&["--service", "a:80", "--service", "a.default:80"], "twice");
+}
+
+#[test]
 fn an_unreachable_control_plane_is_told_once() {
     let mut control_plane = ControlPlane::start();
     control_plane.kill();
