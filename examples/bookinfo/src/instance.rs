@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::counts::{self, Counts};
+use crate::output;
 
 /// One running copy of a service.
 #[derive(Debug, Clone, Serialize)]
@@ -57,14 +58,14 @@ pub(crate) async fn run(
     let beside =
         TcpListener::bind(counts_listen).await.with_context(|| format!("binding {counts_listen}"))?;
     // One line for people and scripts alike; everything else goes to standard error.
-    println!(
+    output::line(format_args!(
         "{} {} {} serves {} counts {}",
         instance.service,
         instance.version,
         instance.instance,
         server.address(),
         beside.local_addr()?
-    );
+    ));
     let counts = axum::serve(beside, counts::app(instance, counts));
     tokio::select! {
         served = server.serve(app) => served.context("serving"),

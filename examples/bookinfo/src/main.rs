@@ -11,6 +11,7 @@ mod counts;
 mod demo;
 mod details;
 mod instance;
+mod output;
 mod productpage;
 mod ratings;
 mod reviews;

@@ -10,6 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::output;
+
 /// The services of the example, each with its version label.
 const SERVICES: [(&str, &str); 6] = [
     ("details", "v1"),
@@ -43,12 +45,12 @@ impl Fleet {
         // Or it would leave the credential of a mesh that ends with the demo in the user's own place.
         serve.env("MESH_ADMIN", credential(folder.path()));
         let (control_plane, line) = start("mesh serve", serve, "mesh: serving").await?;
-        println!("{line}");
+        output::line(&line);
         let mut fleet =
             Self { folder, control_plane, services: Vec::new(), productpage: ([127, 0, 0, 1], 0).into() };
         for (service, version) in SERVICES {
             let address = fleet.start_service(service, version).await?;
-            println!("{service} {version} listens on {address}");
+            output::line(format_args!("{service} {version} listens on {address}"));
             if service == "productpage" {
                 fleet.productpage = address;
             }
@@ -70,8 +72,8 @@ impl Fleet {
     pub(super) fn apply(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
-        println!("$ mesh apply -f examples/bookinfo/documents/{name}");
-        self.mesh(&["apply", "-f", &path.to_string_lossy()]).map(|said| print!("{said}"))
+        output::line(format_args!("$ mesh apply -f examples/bookinfo/documents/{name}"));
+        self.mesh(&["apply", "-f", &path.to_string_lossy()]).map(output::print)
     }
 
     /// Moves the split of `reviews`.

@@ -17,6 +17,8 @@ use fleet::Fleet;
 use load::{Counts, Load};
 use screen::Screen;
 
+use crate::output;
+
 /// What the demo's documents say; written beside the control plane's data and applied from there.
 const DOCUMENTS: [(&str, &str); 2] = [
     ("peer-authentication.yaml", include_str!("../../documents/peer-authentication.yaml")),
@@ -81,7 +83,7 @@ async fn show(fleet: &Fleet, options: &Options, interrupt: &mut Signal) -> anyho
     load.until_answered(Duration::from_secs(20))
         .await
         .context("no page came; see the processes' output above")?;
-    println!("\n  A page to look at: {page}\n");
+    output::line(format_args!("\n  A page to look at: {page}\n"));
     let mut screen = Screen::new(&STAGES);
     let moved = tokio::select! {
         moved = stages(fleet, &load, &mut screen, Duration::from_secs(options.stage)) => Some(moved),
@@ -92,8 +94,12 @@ async fn show(fleet: &Fleet, options: &Options, interrupt: &mut Signal) -> anyho
     if let Some(moved) = moved {
         moved?;
         if options.keep {
-            println!("  Still running (Ctrl-C ends it): {page}");
-            println!("  Your own documents: MESH_ADMIN={} mesh apply -f FILE", fleet.credential().display());
+            output::line(format_args!("  Still running (Ctrl-C ends it): {page}"));
+            let credential = fleet.credential();
+            output::line(format_args!(
+                "  Your own documents: MESH_ADMIN={} mesh apply -f FILE",
+                credential.display()
+            ));
             interrupt.recv().await;
         }
     }
@@ -116,7 +122,7 @@ async fn stages(fleet: &Fleet, load: &Load, screen: &mut Screen, length: Duratio
 
 /// Builds this example and the control plane in the profile that this program was built in.
 fn build() -> anyhow::Result<()> {
-    println!("building the control plane and the services …");
+    output::line("building the control plane and the services …");
     let mut cargo =
         Command::new(std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from));
     cargo.args(["build", "--package", "control-plane", "--package", "bookinfo", "--bins"]);

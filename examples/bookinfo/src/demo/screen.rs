@@ -1,8 +1,9 @@
 //! The split as bars, redrawn in place on a terminal; one line a stage where there is none.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use super::load::Counts;
+use crate::output;
 
 /// Draws one line per stage.
 pub(super) struct Screen {
@@ -14,7 +15,11 @@ pub(super) struct Screen {
 impl Screen {
     /// Prints the heading.
     pub(super) fn new(stages: &'static [(u32, u32)]) -> Self {
-        println!("  wanted v1/v2   seen v1{:width$}v2   requests  failed", "", width = BAR_CELLS);
+        output::line(format_args!(
+            "  wanted v1/v2   seen v1{:width$}v2   requests  failed",
+            "",
+            width = BAR_CELLS
+        ));
         Self { stages, in_place: std::io::stdout().is_terminal(), last: String::new() }
     }
 
@@ -23,23 +28,22 @@ impl Screen {
         let (v1, v2) = self.stages[stage];
         self.last = line(v1, v2, counts, failed);
         if self.in_place {
-            print!("\r{}", self.last);
-            flush();
+            output::print(format_args!("\r{}", self.last));
         }
     }
 
     /// The stage is over: its last state stays.
     pub(super) fn line_end(&mut self) {
         if self.in_place {
-            println!();
+            output::line("");
         } else {
-            println!("{}", self.last);
+            output::line(&self.last);
         }
     }
 
     /// The sum of it all.
     pub(super) fn end(&self, total: &Counts) {
-        println!("\n  {} requests in all, {} failed", total.requests(), total.failed);
+        output::line(format_args!("\n  {} requests in all, {} failed", total.requests(), total.failed));
     }
 }
 
@@ -53,11 +57,6 @@ fn line(v1: u32, v2: u32, counts: &Counts, failed: u64) -> String {
         (1.0 - share) * if answered == 0 { 0.0 } else { 100.0 },
         share * 100.0
     )
-}
-
-/// Output that cannot be written is nobody's loss.
-fn flush() {
-    let _ = std::io::stdout().flush();
 }
 
 const BAR_CELLS: usize = 32;
