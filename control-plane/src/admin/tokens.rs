@@ -86,6 +86,7 @@ impl Tokens {
 fn grant(request: CreateTokenRequest) -> Result<Grant, Status> {
     let CreateTokenRequest { namespace, service_account, services, labels, locality, .. } = request;
     let namespace = if namespace.is_empty() { DEFAULT_NAMESPACE.to_owned() } else { namespace };
+    grant::check_namespace(&namespace).map_err(|refused| Status::invalid_argument(refused.to_string()))?;
     let service_account = match services.first() {
         _ if !service_account.is_empty() => service_account,
         Some(service) => service.name.split('.').next().unwrap_or_default().to_owned(),
@@ -154,6 +155,7 @@ mod tests {
         check(request("web", "browser", &[]), Ok(("web", "browser", "")));
         check(request("web", "", &[]), Err("name a service"));
         check(request("", "", &[("reviews", 0)]), Err("is not NAME:PORT"));
+        check(request("../..", "", &[("reviews", 80)]), Err("namespace \"../..\""));
         check(request("", "", &[("reviews", 70000)]), Err("is not NAME:PORT"));
     }
 }

@@ -34,9 +34,7 @@ impl Grant {
     /// # Errors
     /// Names the part that is not legal.
     pub fn check(&self) -> Result<(), GrantError> {
-        if !is_dns_label(&self.namespace) {
-            return Err(GrantError::Namespace { found: self.namespace.clone() });
-        }
+        check_namespace(&self.namespace)?;
         let account = &self.service_account;
         if account.len() > NAME_BYTES_MAX || !account.split('.').all(is_dns_label) {
             return Err(GrantError::ServiceAccount { found: account.clone() });
@@ -74,6 +72,14 @@ impl Grant {
     pub fn subject(&self) -> Subject {
         Subject::Workload { namespace: self.namespace.clone(), service_account: self.service_account.clone() }
     }
+}
+
+/// Holds a namespace to the rules for names, before a service's name is completed with it.
+///
+/// # Errors
+/// When it is no DNS label.
+pub fn check_namespace(namespace: &str) -> Result<(), GrantError> {
+    if is_dns_label(namespace) { Ok(()) } else { Err(GrantError::Namespace { found: namespace.into() }) }
 }
 
 /// Why a grant is not legal.

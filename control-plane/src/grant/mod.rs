@@ -15,7 +15,7 @@ mod record;
 mod service;
 mod token;
 
-pub use grant::{Grant, GrantError};
+pub use grant::{Grant, GrantError, check_namespace};
 pub use ledger::{AdmissionError, GRANTS, Ledger, LedgerError, TOKENS};
 pub use record::GrantRecord;
 pub use service::{GrantedService, GrantedServiceError};
