@@ -127,7 +127,7 @@ fn serve(directory: &Path, trust_domain: &str, [listen, plain]: [&str; 2]) -> (P
     command.arg("serve").arg("--data").arg(directory.join("data"));
     command.args(["--listen", listen, "--plain", plain, "--trust-domain", trust_domain]);
     command.env("HOME", directory).env_remove("MESH_ADMIN");
-    let mut process = Process::start("control plane", &mut command);
+    let mut process = Process::start("control plane", &command);
     let line = process.line_with("mesh: serving", START);
     let word = |name: &str| {
         let found = line.split_whitespace().find_map(|word| word.strip_prefix(name));

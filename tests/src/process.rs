@@ -1,10 +1,13 @@
 //! A child process of a test: its output is kept for the failure message, and it ends with the test.
+//!
+//! It ends with a test that is killed as well, when nothing is dropped any more: `setpriv` (util-linux, on every Debian) has the
+//! kernel kill it with the thread that started it. So a child is not to be handed from a thread that ends to another.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::wait;
@@ -34,7 +37,8 @@ impl Process {
     ///
     /// # Panics
     /// Where it cannot be started.
-    pub fn start(name: &str, command: &mut Command) -> Self {
+    pub fn start(name: &str, command: &Command) -> Self {
+        let mut command = guarded(command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|problem| panic!("{name}: {problem}"));
         let output = Arc::new(Mutex::new(String::new()));
@@ -113,6 +117,37 @@ impl Drop for Process {
     }
 }
 
+/// The command, run so that it ends at the latest with the thread that starts it; as it is, where there is no `setpriv`.
+pub fn guarded(command: &Command) -> Command {
+    let mut guarded = if has_setpriv() {
+        let mut setpriv = Command::new("setpriv");
+        // It becomes the command, under the same process id.
+        setpriv.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
+        setpriv
+    } else {
+        Command::new(command.get_program())
+    };
+    guarded.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => guarded.env(name, value),
+            None => guarded.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        guarded.current_dir(directory);
+    }
+    guarded
+}
+
+fn has_setpriv() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let tried = Command::new("setpriv").args(["--pdeathsig", "KILL", "--", "true"]).output();
+        tried.is_ok_and(|ended| ended.status.success())
+    })
+}
+
 /// Runs a command to its end.
 ///
 /// # Panics
@@ -157,4 +192,26 @@ fn collect(pipe: impl Read + Send + 'static, output: Arc<Mutex<String>>) {
             output.push('\n');
         }
     });
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_nobody_drops_ends_with_its_thread() {
+        let forget = || {
+            let process = Process::start("sleep", Command::new("sleep").arg("600"));
+            let pid = process.pid();
+            // As a killed test does.
+            std::mem::forget(process);
+            pid
+        };
+        let pid = std::thread::spawn(forget).join().expect("no panic");
+        wait::until("its end", Duration::from_secs(10), || {
+            // Dead, though nobody has waited for it: its state is Z.
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.split_whitespace().nth(2).is_none_or(|state| state == "Z").then_some(())
+        });
+    }
 }

@@ -189,7 +189,7 @@ impl Service {
         command.args([service, "--version", version, "--listen", "127.0.0.1:0", "--counts", "127.0.0.1:0"]);
         command.args(["--instance", &workload]).env("MESH_JOIN", join).env("RUST_LOG", "warn");
         command.env("MESH_STATE_DIR", control_plane.scratch().join(&workload));
-        Self { process: Process::start(&workload, &mut command), workload, counts: String::new() }
+        Self { process: Process::start(&workload, &command), workload, counts: String::new() }
     }
 
     fn until_ready(&mut self) {

@@ -76,7 +76,7 @@ impl Instance {
         let mut command = Command::new(binary("bookinfo"));
         command.args(["ratings", "--listen", listen, "--instance", self.name]);
         command.env("MESH_JOIN", &self.join).env("MESH_STATE_DIR", &self.state);
-        let mut process = Process::start(self.name, &mut command);
+        let mut process = Process::start(self.name, &command);
         let line = process.line_with(" serves ", Duration::from_secs(20));
         let address = line.split(" serves ").nth(1).and_then(|rest| rest.split(' ').next());
         (process, address.expect("an address after `serves`").to_owned())

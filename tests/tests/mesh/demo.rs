@@ -46,7 +46,7 @@ fn start(home: &Path, arguments: &[&str]) -> Process {
     let mut command = Command::new(binary("bookinfo"));
     command.args(["demo", "--no-build"]).args(arguments);
     command.env("HOME", home).env_remove("MESH_ADMIN");
-    Process::start("demo", &mut command)
+    Process::start("demo", &command)
 }
 
 fn children_of(parent: u32) -> Vec<String> {

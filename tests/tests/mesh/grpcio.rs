@@ -52,7 +52,7 @@ fn call(control_plane: &ControlPlane) -> serde_json::Value {
     command.arg(python).args([script, "xds:///echo:9080", "/echo.v1.Echo/Unary", &CALLS.to_string()]);
     command.env("MESH_JOIN", control_plane.token(&["--service-account", "python"]));
     command.env("MESH_STATE_DIR", control_plane.scratch().join("agent-state"));
-    let mut agent = Process::start("agent", &mut command);
+    let mut agent = Process::start("agent", &command);
     let line = agent.line_with("\"answers\"", Duration::from_secs(120));
     assert!(agent.wait(Duration::from_secs(30)).success(), "{}", agent.output());
     serde_json::from_str(&line).expect("the client prints JSON")

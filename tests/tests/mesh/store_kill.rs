@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use control_plane::store::{EmbeddedStore, Keys, Retention, Store};
+use mesh_tests::process::guarded;
 
 const KILLS: u32 = 50;
 /// What the soak command asks for.
@@ -35,9 +36,8 @@ async fn no_acknowledged_write_is_lost_and_none_is_half_there() {
 
 /// Starts a writer, kills it after `count` acknowledgements and returns all that it gave.
 fn killed_after(path: &Path, round: u32, count: usize) -> Vec<String> {
-    let mut writer = Command::new(env!("CARGO_BIN_EXE_store_writer"))
-        .arg(path)
-        .arg(round.to_string())
+    let mut command = Command::new(env!("CARGO_BIN_EXE_store_writer"));
+    let mut writer = guarded(command.arg(path).arg(round.to_string()))
         .stdout(Stdio::piped())
         .spawn()
         .expect("the writer starts");
