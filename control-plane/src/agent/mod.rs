@@ -6,6 +6,7 @@
 mod bootstrap;
 mod child;
 mod files;
+mod termination;
 
 use std::ffi::OsString;
 use std::io;
@@ -13,13 +14,17 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mesh_core::Mesh;
 use mesh_core::identity::IdentitySource;
 use mesh_core::mesh::{Registration, ServiceName, ServingPort, StartError};
+use rustix::process::Signal;
+use tokio::time::sleep;
 
 pub use bootstrap::Bootstrap;
 pub use files::{Files, FilesError};
+use termination::Termination;
 
 /// What the agent is to do.
 #[derive(Debug)]
@@ -59,6 +64,18 @@ pub enum AgentError {
     /// A file could not be written.
     #[error("the agent's files: {0}")]
     Files(#[from] FilesError),
+    /// The signals by which it is told to end cannot be listened to.
+    #[error("signals cannot be listened to: {0}")]
+    Signals(io::Error),
+    /// The control plane does not let it register its ports.
+    #[error(
+        "the control plane refused to register the ports: {reason}; next: give --port as the join token grants it, or make \
+         a token that grants more by `mesh token create --service NAME:PORT`"
+    )]
+    Refused {
+        /// The control plane's.
+        reason: Arc<str>,
+    },
     /// The command could not be started or waited for.
     #[error("command {command:?}: {source}")]
     Command {
@@ -69,40 +86,102 @@ pub enum AgentError {
     },
 }
 
-/// Joins, writes the files, registers, runs the command; returns its exit status, or `None` where there was no command.
-///
-/// # Errors
-/// Where joining, writing or starting fails; each says the next step.
-pub async fn run(mesh: Mesh, options: Options) -> Result<Option<ExitStatus>, AgentError> {
-    let identity = mesh.identity().cloned().ok_or(AgentError::Off)?;
-    let files = Files::open(&options.directory)?;
-    files.write_identity(&identity.current())?;
-    files.write_bootstrap(&bootstrap(&files, &identity, &options.servers))?;
-    let registrations = register(&mesh, &options.ports);
-
-    tokio::select! {
-        ended = run_command(&options.command, &files) => ended,
-        problem = keep_fresh(&files, &identity) => Err(problem.into()),
-    }
-    .inspect(|_| registrations.iter().for_each(Registration::drain))
+/// A member of the mesh on behalf of another process.
+#[derive(Debug)]
+pub struct Agent {
+    // Kept until the ports are withdrawn, which takes its connection.
+    _mesh: Mesh,
+    identity: Arc<IdentitySource>,
+    files: Files,
+    registrations: Vec<Registration>,
+    command: Vec<OsString>,
+    termination: Termination,
 }
 
-async fn run_command(command: &[OsString], files: &Files) -> Result<Option<ExitStatus>, AgentError> {
-    let name = command.first().cloned().unwrap_or_default();
-    let in_command = |source| AgentError::Command { command: name.clone(), source };
-    if command.is_empty() {
-        child::stop_requested().await.map_err(in_command)?;
-        return Ok(None);
+impl Agent {
+    /// Writes the files, and begins to register the ports.
+    ///
+    /// # Errors
+    /// Where there is no identity to write or no file to write it to; each says the next step.
+    pub fn start(mesh: Mesh, options: Options) -> Result<Self, AgentError> {
+        let termination = Termination::listen().map_err(AgentError::Signals)?;
+        let identity = mesh.identity().cloned().ok_or(AgentError::Off)?;
+        let files = Files::open(&options.directory)?;
+        files.write_identity(&identity.current())?;
+        files.write_bootstrap(&bootstrap(&files, &identity, &options.servers))?;
+        let registrations = register(&mesh, &options.ports);
+        Ok(Self { _mesh: mesh, identity, files, registrations, command: options.command, termination })
     }
-    let mut process = child::start(command, &files.bootstrap()).map_err(in_command)?;
-    let status = tokio::select! {
-        status = process.wait() => status,
-        request = child::stop_requested() => match request {
-            Ok(request) => child::stop(&mut process, request).await,
-            Err(problem) => Err(problem),
-        },
-    };
-    status.map(Some).map_err(in_command)
+
+    /// What it keeps fresh.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Runs the command to its end, or waits for a signal where there is none; keeps the files fresh meanwhile, and withdraws the
+    /// ports before it returns. Answers the command's exit status.
+    ///
+    /// # Errors
+    /// Where the command does not start, the files cannot be kept or the ports are refused; each says the next step.
+    pub async fn run(mut self) -> Result<Option<ExitStatus>, AgentError> {
+        let ended = self.until_ended().await;
+        // One word to the control plane withdraws them all; the last waits for its answer, though not long.
+        let last = self.registrations.pop();
+        self.registrations.clear();
+        if let Some(last) = last {
+            last.withdraw().await;
+        }
+        ended
+    }
+
+    async fn until_ended(&mut self) -> Result<Option<ExitStatus>, AgentError> {
+        let Self { identity, files, registrations, command, termination, .. } = self;
+        let name = command.first().cloned().unwrap_or_default();
+        let in_command = |source| AgentError::Command { command: name.clone(), source };
+        if command.is_empty() {
+            return tokio::select! {
+                _ = termination.requested() => Ok(None),
+                problem = fails(files, identity, registrations) => Err(problem),
+            };
+        }
+        let mut process = child::start(command, &files.bootstrap()).map_err(in_command)?;
+        let (request, problem) = tokio::select! {
+            status = process.wait() => return status.map(Some).map_err(in_command),
+            request = termination.requested() => (request, None),
+            problem = fails(files, identity, registrations) => (Signal::TERM, Some(problem)),
+        };
+        registrations.iter().for_each(Registration::drain);
+        if problem.is_none() && !registrations.is_empty() {
+            // Callers hear of it through the control plane, and call until they have: the command goes on serving meanwhile.
+            tokio::select! {
+                status = process.wait() => return status.map(Some).map_err(in_command),
+                _ = termination.requested() => {}
+                () = sleep(DRAIN_NOTICE) => {}
+            }
+        }
+        let status = child::stop(&mut process, request, termination).await.map_err(in_command)?;
+        problem.map_or(Ok(Some(status)), Err)
+    }
+}
+
+/// Keeps the files and awaits the registration; returns only where one of the two fails.
+async fn fails(files: &Files, identity: &Arc<IdentitySource>, registrations: &[Registration]) -> AgentError {
+    tokio::select! {
+        problem = keep_fresh(files, identity) => problem.into(),
+        reason = refused(registrations) => AgentError::Refused { reason },
+    }
+}
+
+/// Returns only where the first word of the control plane is a refusal. A later one is logged and leaves the command alone: what
+/// runs is not ended because the control plane has changed its mind, or lost it.
+async fn refused(registrations: &[Registration]) -> Arc<str> {
+    // They go to the control plane together, so that one knows how all fare.
+    if let Some(registration) = registrations.first()
+        && let Err(reason) = registration.registered().await
+    {
+        return reason;
+    }
+    std::future::pending().await
 }
 
 /// Writes the files again at each renewal; returns only when that fails.
@@ -146,3 +225,6 @@ fn bootstrap(files: &Files, identity: &Arc<IdentitySource>, servers: &[String]) 
     };
     format!("{:#}\n", bootstrap.to_json())
 }
+
+/// How long the command goes on serving after the mesh was told that it ends, as long as a server of the mesh does.
+const DRAIN_NOTICE: Duration = Duration::from_secs(1);

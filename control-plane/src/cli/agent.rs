@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::str::FromStr;
 
 use clap::Args;
@@ -10,10 +12,13 @@ use mesh_core::Mesh;
 use mesh_core::join::JoinSource;
 use mesh_core::mesh::ServiceName;
 
-use super::{Exit, Failure};
-use crate::agent::{self, Options, Port};
+use super::{Exit, Failure, log, output};
+use crate::agent::{Agent, AgentError, Files, Options, Port};
 
 /// Let a process of another language join: writes its certificate files and gRPC bootstrap, registers its ports, runs it
+///
+/// Without a command it prints where the files are, and keeps them fresh until it is told to end. RUST_LOG says how much it tells
+/// on standard error [default: warn].
 #[derive(Debug, Args)]
 #[command(before_help = "Example:
   MESH_JOIN=mesh1.… mesh agent --dir /run/mesh -- python client.py
@@ -60,6 +65,7 @@ impl FromStr for ListeningPort {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    log::start("warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|problem| Failure::Refused(format!("no runtime: {problem}")))?;
     let servers = match JoinSource::from_env().map_err(|problem| Failure::Refused(problem.to_string()))? {
@@ -73,14 +79,31 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
             workload_port: port.port,
             advertised_address: arguments.advertise,
         });
+        let alone = arguments.command.is_empty();
         let options =
             Options { directory: arguments.dir, servers, ports: ports.collect(), command: arguments.command };
-        match agent::run(mesh, options).await {
-            Ok(None) => Ok(Exit::Fine),
-            Ok(Some(status)) => {
-                Ok(Exit::Command(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
-            }
-            Err(problem) => Err(Failure::Refused(problem.to_string())),
+        let refused = |problem: AgentError| Failure::Refused(problem.to_string());
+        let agent = Agent::start(mesh, options).map_err(refused)?;
+        if alone {
+            output::print(paths(agent.files()))?;
         }
+        Ok(agent.run().await.map_err(refused)?.map_or(Exit::Fine, exit))
     })
+}
+
+/// What another process is to be given by hand.
+fn paths(files: &Files) -> String {
+    let lines = [
+        ("key", files.private_key()),
+        ("certificate", files.certificate()),
+        ("roots", files.roots()),
+        ("GRPC_XDS_BOOTSTRAP", files.bootstrap()),
+    ];
+    lines.map(|(name, path)| format!("{name}={}\n", path.display())).concat()
+}
+
+/// The command's own status; 128 and the signal's number where one ended it, as shells say it.
+fn exit(status: ExitStatus) -> Exit {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Exit::Command(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }

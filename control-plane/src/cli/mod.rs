@@ -12,6 +12,7 @@ mod explain;
 mod files;
 mod get;
 mod known;
+mod log;
 mod made;
 mod output;
 #[cfg(feature = "server")]

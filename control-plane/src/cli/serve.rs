@@ -1,6 +1,5 @@
 //! `mesh serve`: the control plane.
 
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,9 +7,8 @@ use std::time::Duration;
 use clap::Args;
 use mesh_core::identity::TrustDomain;
 use mesh_core::join::ControlPlaneAddress;
-use tracing_subscriber::EnvFilter;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, log};
 use crate::admin::Credential;
 use crate::serve::{self, Options};
 
@@ -43,10 +41,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // A log that is kept in a file or read by a collector has no use for colours.
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    log::start("info");
     let options = options(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|problem| Failure::Refused(format!("no runtime: {problem}")))?;

@@ -1,6 +1,7 @@
 //! The whole mesh under test, in one binary: real processes, real sockets, real files.
 
 mod actions;
+mod agent;
 mod bookinfo;
 mod command_line;
 mod control_plane_away;
