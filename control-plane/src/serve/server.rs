@@ -85,11 +85,12 @@ impl Server {
     /// # Errors
     /// Names what could not be opened, and the next step.
     pub async fn start(options: Options) -> Result<Self, ServeError> {
+        // The ports first: a start that fails for them leaves no authority and no store behind.
+        let listener = listen(options.listen).await?;
+        let plain_listener = listen(options.plain).await?;
         let now = SystemTime::now();
         let authority = Arc::new(open_authority(&options.authority(), &options.trust_domain, now)?);
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(&options.store(), Retention::default())?);
-        let listener = listen(options.listen).await?;
-        let plain_listener = listen(options.plain).await?;
         let (address, plain_address) =
             (bound(&listener, options.listen)?, bound(&plain_listener, options.plain)?);
 

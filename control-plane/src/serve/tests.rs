@@ -1,5 +1,6 @@
 //! The control plane over real sockets: joining, renewing, registering, administration, and everybody who is refused.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -302,11 +303,16 @@ async fn a_silent_peer_holds_up_nobody() {
 async fn a_second_control_plane_on_the_same_data_is_refused() {
     let control_plane = ControlPlane::start().await;
     let mut options = Options::new(control_plane.folder.path().join("data"));
-    options.listen = "127.0.0.1:0".parse().unwrap();
+    let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    (options.listen, options.plain) = (free, free);
     let error = Server::start(options).await.err().unwrap().to_string();
     assert!(error.contains("is open in another process"), "{error}");
-    let mut options = Options::new(control_plane.folder.path().join("other"));
-    options.listen = control_plane.address.parse().unwrap();
-    let error = Server::start(options).await.err().unwrap().to_string();
-    assert!(error.contains("cannot listen on 127.0.0.1:"), "{error}");
+    let taken: SocketAddr = control_plane.address.parse().unwrap();
+    for (listen, plain) in [(taken, free), (free, taken)] {
+        let other = control_plane.folder.path().join("other");
+        let options = Options { listen, plain, ..Options::new(&other) };
+        let error = Server::start(options).await.err().unwrap().to_string();
+        assert!(error.contains("cannot listen on 127.0.0.1:"), "{error}");
+        assert!(!other.exists(), "a start that failed left something behind");
+    }
 }
