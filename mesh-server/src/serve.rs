@@ -25,7 +25,8 @@ use crate::layer::{MeshLayer, MeshService};
 use crate::listener::{Counters, ListenerBuilder, MeshListener};
 use crate::termination::terminated;
 
-/// Serves `app` on `address` until SIGTERM or SIGINT, then drains.
+/// Serves `app` on `address` until SIGTERM or SIGINT, then drains. A second signal ends the process at once, with 128 and the
+/// signal's number as its exit status.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -94,7 +95,8 @@ impl Server {
         self.listener.counters()
     }
 
-    /// Serves `app` until SIGTERM or SIGINT, then drains.
+    /// Serves `app` until SIGTERM or SIGINT, then drains. A second signal ends the process at once, with 128 and the signal's
+    /// number as its exit status.
     ///
     /// # Errors
     /// Where the address cannot be listened on.

@@ -10,6 +10,7 @@ mod demo;
 mod documents;
 mod expectations;
 mod gateway_routes;
+mod ending;
 mod grpcio;
 mod impostor;
 mod joining;
