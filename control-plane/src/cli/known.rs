@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::{Exit, Failure, status};
+use super::{Exit, Failure, output, status};
 use crate::model::Labels;
 
 /// What is known at this moment.
@@ -105,7 +105,7 @@ pub(super) fn warn(exit: Exit, warnings: impl Iterator<Item = String>) -> Exit {
         return exit;
     }
     warnings.fold(exit, |exit, warning| {
-        eprintln!("warning: {warning}");
+        output::say(format_args!("warning: {warning}\n"));
         if exit == Exit::Fine { Exit::Findings } else { exit }
     })
 }

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use clap::Args;
+use serde_json::Value;
 
-use super::{Exit, Failure, Format};
+use super::yaml::to_yaml;
+use super::{Exit, Failure, Format, output};
 use crate::document::Verdict;
 use crate::expectation::{Report, TestFile};
 use crate::explain::Explainer;
@@ -45,13 +47,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         reports.push(run_file(file)?);
     }
     match arguments.output {
-        Format::Table => reports.iter().for_each(|report| print!("{}", report.to_text())),
-        Format::Json => {
-            println!("{:#}", serde_json::Value::from_iter(reports.iter().map(Report::to_json)));
-        }
-        Format::Yaml => return Err(Failure::Usage("test prints table or json".into())),
+        Format::Table => output::print(reports.iter().map(Report::to_text).collect::<String>())?,
+        Format::Json => output::print(format_args!("{:#}\n", to_json(&reports)))?,
+        Format::Yaml => output::print(to_yaml(&to_json(&reports)))?,
     }
     Ok(if reports.iter().all(Report::passed) { Exit::Fine } else { Exit::Failed })
+}
+
+fn to_json(reports: &[Report]) -> Value {
+    reports.iter().map(Report::to_json).collect()
 }
 
 fn run_file(name: &str) -> Result<Report, Failure> {
