@@ -1,7 +1,7 @@
 //! Responses that the mesh makes itself, in the caller's own protocol.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use mesh_core::resource::Provenance;
 use mesh_core::status::{grpc_status_of, reply};
 
@@ -33,6 +33,13 @@ pub(crate) fn redirect(status: StatusCode, location: &str) -> Response<ResponseB
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
+    response
+}
+
+/// The answer to a browser's preflight.
+pub(crate) fn preflight(headers: HeaderMap) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::local(Bytes::new()));
+    *response.headers_mut() = headers;
     response
 }
 

@@ -18,7 +18,7 @@
 //! # Layout
 //!
 //! [`MeshClient`] and [`MeshChannel`] are the two doors to one `stack`, which says in what order a request passes the stages:
-//! `propagation`, `host`, route (mesh-core's), `fault`, split (mesh-core's), `deadline`, `retry`, `attempt`. Below them a `pool` per endpoint keeps
+//! `propagation`, `host`, route (mesh-core's), `fault`, split (mesh-core's), `mirror`, `deadline`, `retry`, `attempt`. Below them a `pool` per endpoint keeps
 //! what carries requests, the `connection`s. `body` holds the one body type of each direction, [`ClientError`] says why the
 //! mesh answered in a destination's place.
 
@@ -33,6 +33,7 @@ mod endpoint;
 mod error;
 mod fault;
 mod host;
+mod mirror;
 mod outbound;
 mod passthrough;
 mod pool;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mesh_core::Mesh;
 
+use crate::mirror::Mirrors;
 use crate::passthrough::Passthrough;
 use crate::record::Records;
 
@@ -19,6 +20,7 @@ pub(crate) struct Outbound {
 pub(crate) struct OutboundState {
     pub(crate) passthrough: Passthrough,
     pub(crate) records: Records,
+    pub(crate) mirrors: Mirrors,
 }
 
 impl Outbound {

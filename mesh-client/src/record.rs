@@ -19,6 +19,7 @@ pub(crate) struct Records(ArcSwap<HashMap<Arc<str>, Arc<ClusterRecord>>>);
 pub(crate) struct ClusterRecord {
     requests: AtomicU64,
     retries: AtomicU64,
+    unmirrored: AtomicU64,
     /// In the order of [`ResponseFlag::ALL`].
     failures: [AtomicU64; ResponseFlag::ALL.len()],
 }
@@ -48,6 +49,11 @@ impl ClusterRecord {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A copy to this cluster that a limit kept from being sent.
+    pub(crate) fn count_unmirrored(&self) {
+        self.unmirrored.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_failure(&self, flag: ResponseFlag) {
         self.failures[flag as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -59,6 +65,11 @@ impl ClusterRecord {
     pub(crate) fn counts(&self, flag: ResponseFlag) -> [u64; 3] {
         [&self.requests, &self.retries, &self.failures[flag as usize]]
             .map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// Copies that were not sent.
+    pub(crate) fn unmirrored(&self) -> u64 {
+        self.unmirrored.load(Ordering::Relaxed)
     }
 }
 

@@ -1,13 +1,15 @@
 //! The way of a request, written once:
 //!
 //! ```text
-//!   context ► host ► route ► fault ► split ► deadline ► retry( balance ► connection )
+//!   context ► host ► route ► fault ► cors ► split ► mirror ► deadline ► retry( balance ► connection )
 //! ```
 //! * **context** first, since everything after it may read the deadline, trace and headers that the request inherits;
 //! * **host**: one look at one snapshot, whose closure serves the request to its end, whatever is published meanwhile;
 //! * **route** sees the path in canonical form and the headers as they will be sent, save for its own changes;
 //! * **fault** waits or answers before anything is chosen or sent, and its wait is no part of the route's timeout;
+//! * **cors** answers a browser's preflight in the destination's place, and tells it who may read the response;
 //! * **split** chooses once per request, not per attempt: a retry must not leak a request into another version;
+//! * **mirror** copies the request as it is sent, and neither waits nor fails;
 //! * **deadline** lies around all attempts and the response's body, as the route's timeout is defined;
 //! * **retry** inside it asks another endpoint each time; **balance** and **connection** know one attempt only.
 
@@ -25,7 +27,9 @@ use http_body::Body;
 use mesh_core::canonical::{NotAHost, PathNormalization, canonicalize_uri};
 use mesh_core::context::RequestContext;
 use mesh_core::mesh::OutboundTrafficPolicy;
-use mesh_core::route::{Choice, Forward, KeySource, RequestFacts, Route, RouteAction, Split, StickyKey};
+use mesh_core::route::{
+    Choice, CorsVerdict, Forward, KeySource, RequestFacts, Route, RouteAction, Split, StickyKey,
+};
 use mesh_core::snapshot::HostConfig;
 use mesh_core::trace::NoTrace;
 
@@ -37,6 +41,7 @@ use crate::deadline::{Limits, Timer, grpc_timeout};
 use crate::error::{ClientError, Failure};
 use crate::fault;
 use crate::host::{self, Destination};
+use crate::mirror::Original;
 use crate::outbound::Outbound;
 use crate::propagation;
 use crate::retry::{Answered, Forwarding};
@@ -153,7 +158,7 @@ impl Call<'_> {
         Ok(found)
     }
 
-    /// Does what the rule says.
+    /// Does what the rule says: first its filters, then its action.
     async fn follow(
         &self,
         config: &HostConfig,
@@ -169,13 +174,36 @@ impl Call<'_> {
             }
             None => Duration::ZERO,
         };
+        let cors = route.filters.cors.as_ref().map(|cors| cors.judge(&head.method, &head.headers));
+        let told = match cors {
+            Some(CorsVerdict::Answer(headers)) => return Ok(answer::preflight(headers)),
+            Some(CorsVerdict::Allow(headers)) => Some(Box::new(headers)),
+            Some(CorsVerdict::Untouched) | None => None,
+        };
+        let acted = self.act(config, (route, held_up), request, rng).await;
+        let Some(told) = told else { return acted };
+        let refuse = |error| Failure { error, rule: Some(route.provenance.clone()) };
+        let mut response = acted.unwrap_or_else(|error| answer::refuse(refuse(error), self.protocol));
+        told.iter().for_each(|(name, value)| drop(response.headers_mut().insert(name, value.clone())));
+        Ok(response)
+    }
+
+    /// What the rule does with a request that has passed its filters.
+    async fn act(
+        &self,
+        config: &HostConfig,
+        (route, held_up): (&Route, Duration),
+        request: &mut Outgoing,
+        rng: &mut Rng,
+    ) -> Result<Response<ResponseBody>, ClientError> {
         let mut answer = match &route.action {
             RouteAction::Forward(forward) => {
                 return self.forward(config, (route, forward, held_up), request, rng).await;
             }
             RouteAction::Redirect(redirect) => {
                 // The path is canonical by now.
-                let location = with_facts(head, PathNormalization::None, |facts| redirect.location(facts))?;
+                let location =
+                    with_facts(&mut request.head, PathNormalization::None, |facts| redirect.location(facts))?;
                 answer::redirect(redirect.status, &location)
             }
             RouteAction::DirectResponse(direct) => {
@@ -208,6 +236,11 @@ impl Call<'_> {
         let limits = Limits { route: timeout, ..self.limits(&request.head) };
         route.apply_request(destination, &mut request.head)?;
         host::settle_authority(&mut request.head, None)?;
+        let deadline = limits.deadline(self.start);
+        if !forward.mirrors.is_empty() {
+            let (outbound, clusters, protocol) = (self.outbound, &*config.clusters, self.protocol);
+            Original { outbound, clusters, deadline, protocol }.mirror(&forward.mirrors, request, rng);
+        }
         let record = self.outbound.state.records.of(&cluster.spec.name);
         record.count_request();
         let forwarding = Forwarding {
@@ -216,7 +249,7 @@ impl Call<'_> {
             session: choice.session.as_ref(),
             policy: forward.retry.as_ref(),
             record: &record,
-            deadline: limits.deadline(self.start),
+            deadline,
             protocol: self.protocol,
         };
         let sending = pin!(async {

@@ -102,6 +102,7 @@ fn mesh(address: SocketAddr) -> Mesh {
             }),
             no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
             rewrite: Rewrite::default(),
+            mirrors: Vec::new(),
         }),
         request_headers: HeaderOperations::default(),
         response_headers: HeaderOperations::default(),

@@ -69,6 +69,14 @@ impl Whole<'_> {
                 continue;
             }
             for (index, rule) in service.http.iter().enumerate() {
+                for mirror in &rule.mirrors {
+                    self.destination(
+                        document,
+                        &rules,
+                        &mirror.destination,
+                        &format!("spec.http[{index}].mirror"),
+                    );
+                }
                 let HttpAction::Route(routes) = &rule.action else { continue };
                 for (place, route) in routes.iter().enumerate() {
                     let field = format!("spec.http[{index}].route[{place}].destination");

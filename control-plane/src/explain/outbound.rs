@@ -7,7 +7,8 @@ use http::HeaderMap;
 use mesh_core::canonical::{NotCanonical, canonicalize_uri, outbound_authority};
 use mesh_core::resource::{BalancerPolicy, Health, Provenance, UpstreamTls as WireTls};
 use mesh_core::route::{
-    Forward, HeaderOperations, RequestFacts, RetryPolicy, Route, RouteAction, WeightedDestination,
+    CorsVerdict, Forward, HeaderOperations, Mirror as WireMirror, RequestFacts, RetryPolicy, Route,
+    RouteAction, WeightedDestination,
 };
 use mesh_core::snapshot::{Cluster, HostConfig, HostState};
 use mesh_core::status::{Fault, answer, grpc_status_of};
@@ -15,8 +16,8 @@ use mesh_core::trace::Steps;
 
 use super::closure::{Client, Translate};
 use super::decision::{
-    Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, HeaderChanges, Outcome, RedirectTaken,
-    Retries, RouteTaken, UpstreamRequest, UpstreamTls,
+    Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, HeaderChanges, Mirror, Outcome,
+    RedirectTaken, Retries, RouteTaken, UpstreamRequest, UpstreamTls,
 };
 use super::explainer::{Unanswerable, is_grpc};
 use super::fault;
@@ -118,7 +119,18 @@ impl Step<'_> {
         if let Some(injection) = &route.filters.fault {
             fault::inject(injection, self.question.draw, decision)?;
         }
+        let cors = route.filters.cors.as_ref().map(|cors| cors.judge(&parts.method, &parts.headers));
+        if let Some(CorsVerdict::Answer(headers)) = cors {
+            decision.outcome = Outcome::DirectResponse;
+            decision.status = Some(200);
+            let headers = request::pairs(&headers);
+            decision.direct_response = Some(DirectAnswer { status: 200, body: String::new(), headers });
+            return Ok(None);
+        }
         decision.response_headers = changes(&route.response_headers);
+        if let Some(CorsVerdict::Allow(headers)) = cors {
+            decision.response_headers.set.extend(request::pairs(&headers));
+        }
         match &route.action {
             RouteAction::Redirect(redirect) => {
                 let (status, location) = (redirect.status.as_u16(), redirect.location(&facts));
@@ -163,6 +175,7 @@ impl Step<'_> {
             destinations.iter().map(|one| destination(one, cluster(one), total)).collect();
         decision.timeout = forward.timeout.map(duration);
         decision.retries = forward.retry.as_ref().map(retries);
+        decision.mirrors = forward.mirrors.iter().map(mirror).collect();
         let chosen = split::choose(&forward.split, self.client.world, self.question, &parts);
         (decision.chosen, decision.sticky) = (chosen.at, chosen.sticky);
         let usable = |one: &WeightedDestination| fault_of(cluster(one), forward).is_none();
@@ -310,6 +323,16 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
             .map(|id| id.trim_start_matches("spiffe://").to_owned())
             .collect(),
         ..named
+    }
+}
+
+fn mirror(mirror: &WireMirror) -> Mirror {
+    let name = ClusterName::parse(&mirror.cluster);
+    Mirror {
+        host: name.map_or(&*mirror.cluster, |name| name.host).to_owned(),
+        subset: name.map(|name| name.subset).filter(|subset| !subset.is_empty()).map(str::to_owned),
+        port: name.map_or(0, |name| name.port),
+        percentage: mirror.fraction.percentage(),
     }
 }
 

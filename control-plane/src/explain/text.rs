@@ -47,6 +47,10 @@ pub fn render(decision: &Decision) -> String {
         table.row("sent", format!("{} {} to {}", request.method, request.path, request.authority));
         request.headers.iter().for_each(|(name, value)| table.row("", format!("{name}: {value}")));
     }
+    for mirror in &decision.mirrors {
+        let subset = mirror.subset.as_ref().map(|subset| format!(" subset {subset}")).unwrap_or_default();
+        table.row("mirror", format!("{}:{}{subset}  {} %", mirror.host, mirror.port, mirror.percentage));
+    }
     table.optional("timeout", decision.timeout.clone());
     if let Some(retries) = &decision.retries {
         table.row("retries", format!("{} on {}", retries.attempts, retries.on.join(", ")));

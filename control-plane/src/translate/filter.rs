@@ -2,30 +2,59 @@
 
 use std::collections::HashMap;
 
+use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPolicy};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use super::cluster::duration;
 use super::encode::{self, PLAIN};
 use super::listener::{filter, router};
-use crate::document::{Abort, AbortStatus, Delay, Fault, HttpRule};
+use super::matcher;
+use crate::document::{self, Abort, AbortStatus, Delay, Fault, HttpRule, UnmatchedPreflights};
 
 /// The filters of every listener, in the order in which they run. They stand there whether or not a route uses them, so that a
 /// rule's first fault needs no other listener.
 pub(super) fn of_listener() -> Vec<HttpFilter> {
-    vec![filter(FAULT, encode::pack(&HttpFault::default(), &PLAIN)), router()]
+    let fault = filter(FAULT, encode::pack(&HttpFault::default(), &PLAIN));
+    let cors = filter(CORS, encode::pack(&Cors::default(), &PLAIN));
+    // gRPC knows no CORS, and no browser speaks gRPC as it does.
+    vec![fault, HttpFilter { is_optional: true, ..cors }, router()]
 }
 
 /// What a rule has them do.
 pub(super) fn of_route(rule: &HttpRule) -> HashMap<String, Any> {
     let fault = rule.fault.as_ref().map(|written| (FAULT.to_owned(), encode::pack(&fault(written), &PLAIN)));
-    fault.into_iter().collect()
+    let cors =
+        rule.cors.as_ref().map(|written| (CORS.to_owned(), optional(encode::pack(&cors(written), &PLAIN))));
+    fault.into_iter().chain(cors).collect()
+}
+
+/// What whoever does not know the filter passes over.
+fn optional(config: Any) -> Any {
+    let optional = FilterConfig { config: Some(config), is_optional: true, ..FilterConfig::default() };
+    encode::pack(&optional, &PLAIN)
+}
+
+fn cors(written: &document::CorsPolicy) -> CorsPolicy {
+    let forward = written.unmatched_preflights == UnmatchedPreflights::Forward;
+    CorsPolicy {
+        // Presence cannot be written of an origin.
+        allow_origin_string_match: written.allow_origins.iter().filter_map(matcher::string).collect(),
+        allow_methods: written.allow_methods.join(","),
+        allow_headers: written.allow_headers.join(","),
+        expose_headers: written.expose_headers.join(","),
+        max_age: written.max_age.map_or_else(String::new, |age| age.as_secs().to_string()),
+        allow_credentials: written.allow_credentials.map(|value| BoolValue { value }),
+        forward_not_matching_preflights: Some(BoolValue { value: forward }),
+        ..CorsPolicy::default()
+    }
 }
 
 fn fault(written: &Fault) -> HttpFault {
@@ -65,3 +94,4 @@ pub(super) fn percentage(written: f64) -> FractionalPercent {
 
 /// As Envoy's own documentation calls it.
 const FAULT: &str = "envoy.filters.http.fault";
+const CORS: &str = "envoy.filters.http.cors";

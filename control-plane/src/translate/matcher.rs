@@ -106,7 +106,7 @@ fn query(name: &str, wanted: &StringMatch) -> QueryParameterMatcher {
 }
 
 /// Presence is no string match.
-fn string(wanted: &StringMatch) -> Option<StringMatcher> {
+pub(super) fn string(wanted: &StringMatch) -> Option<StringMatcher> {
     let pattern = match wanted {
         StringMatch::Present => return None,
         StringMatch::Exact(text) => MatchPattern::Exact(text.clone()),

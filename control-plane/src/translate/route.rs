@@ -1,12 +1,12 @@
 //! The routes of a host: a VirtualService's rules, else the HTTPRoutes', else one route to the whole service.
 
-use envoy_types::pb::envoy::config::core::v3::{DataSource, Metadata, data_source};
+use envoy_types::pb::envoy::config::core::v3::{DataSource, Metadata, RuntimeFractionalPercent, data_source};
 use envoy_types::pb::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
 };
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::{
-    ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
+    ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy,
 };
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite;
@@ -140,7 +140,19 @@ fn action(world: &World, view: &View<'_>, routing: &Routing, rule: &HttpRule, po
                 let name = destination_cluster(world, view, namespace, destination, port);
                 weighted(&destination.headers, name, weight)
             });
-            Action::Route(rewritten(forward(weights.collect()), rule))
+            let mirrors = rule.mirrors.iter().filter(|mirror| mirror.percentage > 0.0);
+            let copies = mirrors.map(|mirror| RequestMirrorPolicy {
+                cluster: destination_cluster(world, view, namespace, &mirror.destination, port),
+                runtime_fraction: Some(RuntimeFractionalPercent {
+                    default_value: Some(filter::percentage(mirror.percentage)),
+                    ..RuntimeFractionalPercent::default()
+                }),
+                ..RequestMirrorPolicy::default()
+            });
+            Action::Route(RouteAction {
+                request_mirror_policies: copies.collect(),
+                ..rewritten(forward(weights.collect()), rule)
+            })
         }
         HttpAction::Redirect(redirect) => Action::Redirect(redirected(redirect, port)),
         HttpAction::DirectResponse(response) => {

@@ -152,6 +152,7 @@ fn host(service: &str, copies: Weighted<'_>) -> HostConfig {
         retry: None,
         no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
         rewrite: Rewrite::default(),
+        mirrors: Vec::new(),
     };
     let route = Route {
         condition: RouteMatch::everything(),

@@ -1,8 +1,11 @@
-//! Bodies in both directions: [`RequestBody`] is what connections send, [`ResponseBody`] what callers receive.
+//! Bodies in both directions: [`RequestBody`] is what connections send, [`ResponseBody`] what callers receive. A [`Tee`] keeps a
+//! copy of a request's body for mirrors.
 
 mod request;
 mod response;
+mod tee;
 
 pub(crate) use request::{BoxError, RequestBody};
 pub(crate) use response::Protocol;
 pub use response::{BodyError, ResponseBody};
+pub(crate) use tee::{BodyCopy, Tee};

@@ -55,6 +55,16 @@ impl RequestBody {
         Ok(Self::Stream { first: Some(Frame::data(first)), second, rest })
     }
 
+    /// A body of any type, behind one pointer.
+    pub(crate) fn stream<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let rest = Foreign::new(http_body_util::BodyExt::map_err(body, Into::into));
+        Self::Stream { first: None, second: None, rest }
+    }
+
     /// The same body again, where that costs nothing; a stream is read once.
     pub(crate) fn replay(&self) -> Option<Self> {
         match self {

@@ -71,12 +71,17 @@ impl Outgoing {
     /// A second one that says the same, where that costs no copy of the body.
     pub(crate) fn replay(&self) -> Option<Self> {
         let body = self.body.replay()?;
+        Some(Self { head: self.copy_head(), body })
+    }
+
+    /// The head again, without the extensions, which do not travel.
+    pub(crate) fn copy_head(&self) -> http::request::Parts {
         let (mut head, ()) = http::Request::new(()).into_parts();
         head.method = self.head.method.clone();
         head.uri = self.head.uri.clone();
         head.version = self.head.version;
         head.headers = self.head.headers.clone();
-        Some(Self { head, body })
+        head
     }
 }
 

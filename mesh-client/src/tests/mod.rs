@@ -2,8 +2,10 @@
 
 mod body;
 mod channel;
+mod cors;
 mod fault;
 mod identity;
+mod mirror;
 mod outside;
 mod peer;
 mod pool;
@@ -41,6 +43,7 @@ const CLUSTER: &str = "outbound|9080||reviews.default.svc.cluster.local";
 
 /// What a test says of its cluster and of the one route to it.
 struct Setup {
+    name: &'static str,
     addresses: Vec<SocketAddr>,
     tls: UpstreamTls,
     protocol: UpstreamProtocol,
@@ -53,12 +56,20 @@ impl Setup {
     fn http2(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let addresses = addresses.into_iter().collect();
         let (tls, protocol) = (UpstreamTls::Plaintext, UpstreamProtocol::Http2);
-        Self { addresses, tls, protocol, retries: 2, timeout: None, per_try_timeout: None }
+        Self {
+            name: CLUSTER,
+            addresses,
+            tls,
+            protocol,
+            retries: 2,
+            timeout: None,
+            per_try_timeout: None,
+        }
     }
 
     fn cluster(&self) -> Arc<Cluster> {
         let spec = ClusterSpec {
-            name: CLUSTER.into(),
+            name: self.name.into(),
             host: "reviews.default.svc.cluster.local".into(),
             port: 9080,
             subset: None,
@@ -105,6 +116,7 @@ impl Setup {
             }),
             no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
             rewrite: Rewrite::default(),
+            mirrors: Vec::new(),
         })
     }
 
@@ -130,12 +142,16 @@ fn route(condition: RouteMatch, action: RouteAction) -> Route {
 }
 
 fn snapshot(routes: Vec<Route>, cluster: Option<Arc<Cluster>>) -> Snapshot {
+    snapshot_of(routes, [cluster])
+}
+
+fn snapshot_of<const N: usize>(routes: Vec<Route>, clusters: [Option<Arc<Cluster>>; N]) -> Snapshot {
     let config = HostConfig {
         name: HOST.into(),
         host: "reviews.default.svc.cluster.local".into(),
         path_normalization: PathNormalization::default(),
         routes: Arc::new(RouteTable::new(routes)),
-        clusters: [cluster].into(),
+        clusters: clusters.into(),
     };
     Snapshot { hosts: [(HOST.into(), HostState::Ready(Arc::new(config)))].into(), ..Snapshot::default() }
 }

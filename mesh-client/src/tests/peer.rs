@@ -17,6 +17,8 @@ use tokio::sync::{Notify, Semaphore};
 pub(super) enum Manner {
     /// Answers with the request's body, after it has been read.
     Echo,
+    /// Echoes, and tells the test host and body.
+    Report(tokio::sync::mpsc::Sender<(String, Bytes)>),
     /// Answers with a header per line.
     TellHeaders,
     /// Resets the stream.
@@ -119,6 +121,12 @@ async fn answer(manner: Manner, request: Request<RecvStream>, mut respond: SendR
     match manner {
         Manner::Echo => {
             let Some(body) = read(request.into_body()).await else { return };
+            whole(&mut respond, body);
+        }
+        Manner::Report(told) => {
+            let host = request.uri().authority().unwrap().to_string();
+            let Some(body) = read(request.into_body()).await else { return };
+            told.send((host, body.clone())).await.unwrap();
             whole(&mut respond, body);
         }
         Manner::TellHeaders => {

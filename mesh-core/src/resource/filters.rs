@@ -9,18 +9,25 @@ use std::mem::take;
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPolicy as WireCorsPolicy};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::Any;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
-use super::invalid::{Inside, Invalid, duration, holds, nothing_else, unpack};
-use crate::route::{Abort, AbortStatus, Delay, FaultInjection, Fraction, RouteFilters};
+use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
+use super::matchers;
+use crate::route::{
+    Abort, AbortStatus, CorsPolicy, Delay, FaultInjection, Fraction, RouteFilters, UnmatchedPreflights,
+};
 
 /// A filter of a listener is a known one that does nothing of its own.
 pub(super) fn check_of_listener(config: &Any) -> Result<(), Invalid> {
+    if holds::<Cors>(config) {
+        return unpack::<Cors>(config).map(|_| ());
+    }
     if !holds::<HttpFault>(config) {
         return Err(Invalid::new("", "is not supported by this mesh"));
     }
@@ -48,6 +55,10 @@ fn of_route_one(config: Any, filters: &mut RouteFilters) -> Result<(), Invalid> 
     };
     if holds::<HttpFault>(&config) {
         filters.fault = fault(unpack(&config)?)?;
+        return Ok(());
+    }
+    if holds::<WireCorsPolicy>(&config) {
+        filters.cors = cors(unpack(&config)?)?;
         return Ok(());
     }
     match is_optional {
@@ -111,6 +122,37 @@ fn abort(mut wire: FaultAbort) -> Result<Abort, Invalid> {
     };
     nothing_else(&wire)?;
     Ok(Abort { status, fraction })
+}
+
+/// None where the policy is off.
+fn cors(mut wire: WireCorsPolicy) -> Result<Option<CorsPolicy>, Invalid> {
+    let enabled =
+        take(&mut wire.filter_enabled).map(|share| fraction(share.default_value.unwrap_or_default()));
+    let enabled = match enabled.transpose().inside("filter_enabled")?.unwrap_or(Fraction::ALL).holds(None) {
+        Some(enabled) => enabled,
+        None => return Err(Invalid::new("filter_enabled", "is neither 0 nor 100 %")),
+    };
+    // It would count and do nothing.
+    wire.shadow_enabled = None;
+    let list = |field: &str, text: String| match text.as_str() {
+        "" => Ok(None),
+        text => HeaderValue::from_str(text).map(Some).map_err(|error| Invalid::new(field, error)),
+    };
+    let origins = take(&mut wire.allow_origin_string_match);
+    let policy = CorsPolicy {
+        allow_origins: each("allow_origin_string_match", origins, matchers::pattern)?,
+        allow_methods: list("allow_methods", take(&mut wire.allow_methods))?,
+        allow_headers: list("allow_headers", take(&mut wire.allow_headers))?,
+        expose_headers: list("expose_headers", take(&mut wire.expose_headers))?,
+        max_age: list("max_age", take(&mut wire.max_age))?,
+        allow_credentials: take(&mut wire.allow_credentials).is_some_and(|allow| allow.value),
+        unmatched_preflights: match take(&mut wire.forward_not_matching_preflights) {
+            Some(forward) if !forward.value => UnmatchedPreflights::Ignore,
+            Some(_) | None => UnmatchedPreflights::Forward,
+        },
+    };
+    nothing_else(&wire)?;
+    Ok(enabled.then_some(policy))
 }
 
 /// Of a hundred, ten thousand or a million.

@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::config::route::v3::redirect_action::{
 };
 use envoy_types::pb::envoy::config::route::v3::route_action::{
     ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration,
+    RequestMirrorPolicy,
 };
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight;
@@ -20,10 +21,10 @@ use http::{HeaderValue, StatusCode};
 
 use super::invalid::{Inside, Invalid, duration, each, nothing_else};
 use super::route::ClusterNames;
-use super::{header_options, matchers};
+use super::{filters, header_options, matchers};
 use crate::route::{
-    DirectResponse, Forward, HeaderOperations, PathMatch, PathRewrite, Redirect, RetryPolicy, Rewrite,
-    RouteAction, Split, WeightedDestination,
+    DirectResponse, Forward, Fraction, HeaderOperations, Mirror, PathMatch, PathRewrite, Redirect,
+    RetryPolicy, Rewrite, RouteAction, Split, WeightedDestination,
 };
 
 /// The action of a route that matches `path`, on which the rewriting of a prefix depends.
@@ -78,8 +79,25 @@ fn forward(
     };
     let retry = take(&mut wire.retry_policy).map(retry).transpose().inside("retry_policy")?.flatten();
     let timeout = timeout(take(&mut wire.timeout), take(&mut wire.max_stream_duration))?;
+    let mirrors = take(&mut wire.request_mirror_policies);
+    let mirrors = each("request_mirror_policies", mirrors, |policy| mirror(policy, clusters))?;
     nothing_else(&wire)?;
-    Ok(Forward { split, timeout, retry, no_cluster_status, rewrite: Rewrite { path, authority } })
+    Ok(Forward { split, timeout, retry, no_cluster_status, rewrite: Rewrite { path, authority }, mirrors })
+}
+
+fn mirror(mut wire: RequestMirrorPolicy, clusters: &mut ClusterNames) -> Result<Mirror, Invalid> {
+    let name = take(&mut wire.cluster);
+    if name.is_empty() {
+        return Err(Invalid::new("cluster", "is missing"));
+    }
+    let share = take(&mut wire.runtime_fraction)
+        .map(|share| filters::fraction(share.default_value.unwrap_or_default()));
+    let fraction = share.transpose().inside("runtime_fraction")?.unwrap_or(Fraction::ALL);
+    // Copies are not traced by themselves.
+    wire.trace_sampled = None;
+    nothing_else(&wire)?;
+    let (cluster, cluster_index) = clusters.place(name);
+    Ok(Mirror { cluster, cluster_index, fraction })
 }
 
 fn only_destination(name: String, clusters: &mut ClusterNames) -> WeightedDestination {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Redirect, Rewrite, Split};
+use super::{Mirror, Redirect, Rewrite, Split};
 
 /// What a rule does.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Forward {
     pub no_cluster_status: StatusCode,
     /// What path and authority become.
     pub rewrite: Rewrite,
+    /// Copies of what is sent.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// What is done again, how often, and how long each attempt may take.

@@ -2,10 +2,12 @@
 //! by the data path and `explain`.
 
 mod action;
+mod cors;
 mod fault;
 mod fraction;
 mod header_operations;
 mod index;
+mod mirror;
 mod redirect;
 mod rewrite;
 mod route_match;
@@ -21,9 +23,11 @@ use http::{HeaderMap, Method};
 use crate::canonical::CanonicalPath;
 
 pub use action::{DirectResponse, Forward, RetryPolicy, RouteAction};
+pub use cors::{CorsPolicy, CorsVerdict, UnmatchedPreflights};
 pub use fault::{Abort, AbortStatus, Delay, FaultInjection};
 pub use fraction::Fraction;
 pub use header_operations::HeaderOperations;
+pub use mirror::Mirror;
 pub use redirect::Redirect;
 pub use rewrite::{PathRewrite, Rewrite};
 pub use route_match::{PathMatch, QueryMatch, RouteMatch};

@@ -5,7 +5,9 @@ use crate::resource::Provenance;
 use crate::trace::Trace;
 
 use super::index::Index;
-use super::{FaultInjection, HeaderOperations, RequestFacts, RouteAction, RouteMatch, WeightedDestination};
+use super::{
+    CorsPolicy, FaultInjection, HeaderOperations, RequestFacts, RouteAction, RouteMatch, WeightedDestination,
+};
 
 /// All routes of one host, compiled.
 #[derive(Debug, Default)]
@@ -36,6 +38,8 @@ pub struct Route {
 pub struct RouteFilters {
     /// Faults injected on purpose.
     pub fault: Option<FaultInjection>,
+    /// What pages of other origins may do.
+    pub cors: Option<CorsPolicy>,
 }
 
 impl RouteTable {

@@ -200,6 +200,7 @@ fn forwarding(rewrite: Rewrite) -> Route {
         retry: None,
         no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
         rewrite,
+        mirrors: Vec::new(),
     };
     Route {
         filters: RouteFilters::default(),

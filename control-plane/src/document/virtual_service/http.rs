@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::super::fields::Fields;
 use super::super::header::{self, Headers};
-use super::super::scalar::{duration_or_zero, integer, text};
+use super::super::scalar::{duration_or_zero, text};
 use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::Bound;
 use super::action::{self, HttpAction, Rewrite};
+use super::cors::{self, CorsPolicy};
 use super::fault::{self, Fault};
 use super::matching::{self, HttpMatch};
+use super::mirror::{self, Mirror};
 use super::resilience;
 
 /// One rule.
@@ -32,30 +34,31 @@ pub struct HttpRule {
     pub rewrite: Option<Rewrite>,
     /// What is injected before sending.
     pub fault: Option<Fault>,
+    /// What pages of other origins may do.
+    pub cors: Option<CorsPolicy>,
+    /// Where copies go.
+    pub mirrors: Vec<Mirror>,
     /// How long request and retries may take together; zero is without limit.
     pub timeout: Option<Duration>,
 }
 
 pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
     value.object(|fields| {
+        let action = action::decode(fields);
         let rule = HttpRule {
             span: fields.span(),
             name: fields.optional("name", text),
             matches: fields.list("match", |value| matching::decode(value, bound)),
-            action: action::decode(fields),
+            mirrors: mirror::decode(fields, &action),
+            action,
             headers: fields.or_default("headers", object(header::headers)),
             rewrite: fields.optional("rewrite", object(action::rewrite)),
             fault: fields.optional("fault", object(fault::decode)),
+            cors: fields.optional("corsPolicy", object(cors::decode)),
             timeout: fields.optional("timeout", duration_or_zero),
         };
         fields.unsupported("delegate", object(action::delegate));
         fields.unsupported("retries", object(resilience::retries));
-        fields.unsupported("mirror", object(action::destination));
-        fields.unsupported("mirrors", |value| value.items(object(resilience::mirror)));
-        fields.unsupported("mirrorPercentage", object(fault::percent));
-        fields.deprecated("mirrorPercent", "`mirrorPercentage`");
-        fields.unsupported("mirrorPercent", integer(0, 100));
-        fields.unsupported("corsPolicy", object(resilience::cors));
         exclusions(fields, &rule, bound.delegate);
         rule
     })

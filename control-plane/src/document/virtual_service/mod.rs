@@ -4,9 +4,11 @@
 //! name.
 
 mod action;
+mod cors;
 mod fault;
 mod http;
 mod matching;
+mod mirror;
 mod resilience;
 mod transport;
 mod unreachable;
@@ -14,9 +16,11 @@ mod unreachable;
 pub use action::{
     DirectResponse, HttpAction, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
 };
+pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use fault::{Abort, AbortStatus, Delay, Fault};
 pub use http::HttpRule;
 pub use matching::HttpMatch;
+pub use mirror::Mirror;
 
 use std::net::IpAddr;
 

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::{FilterConfig, RouteConfiguration};
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::{
     FaultDelaySecifier, HeaderDelay,
 };
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy as WireCorsPolicy;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::{ErrorType, HeaderAbort};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
@@ -16,7 +18,7 @@ use http::StatusCode;
 
 use super::routes::{configuration, forward, parsed, route};
 use super::*;
-use crate::route::{Abort, AbortStatus, Delay, FaultInjection, Fraction, RouteFilters};
+use crate::route::{Abort, AbortStatus, Delay, FaultInjection, Fraction, RouteFilters, UnmatchedPreflights};
 
 const FAULT: &str = "envoy.filters.http.fault";
 
@@ -125,4 +127,47 @@ fn a_filter_that_nobody_knows_is_refused_unless_it_is_optional() {
     refused(pack_any(demanded), "");
     refused(pack_any(FilterConfig::default()), ".config");
     read(pack_any(optional(unknown())), |filters| assert!(filters.fault.is_none()));
+}
+
+fn cors() -> WireCorsPolicy {
+    WireCorsPolicy {
+        allow_origin_string_match: vec![exact("https://a")],
+        allow_methods: "GET,PUT".into(),
+        max_age: "60".into(),
+        forward_not_matching_preflights: Some(protobuf::BoolValue { value: false }),
+        ..WireCorsPolicy::default()
+    }
+}
+
+#[test]
+fn a_cors_policy_is_read_from_its_route() {
+    read(pack_any(optional(pack_any(cors()))), |filters| {
+        let policy = filters.cors.as_ref().expect("a policy");
+        assert_eq!(policy.allow_origins.len(), 1);
+        assert_eq!(policy.allow_methods.as_ref().map(|value| value.as_bytes()), Some(&b"GET,PUT"[..]));
+        assert_eq!((&policy.allow_headers, policy.allow_credentials), (&None, false));
+        assert_eq!(policy.unmatched_preflights, UnmatchedPreflights::Ignore);
+    });
+    let enabled = |numerator| {
+        let default_value = of(numerator, DenominatorType::Hundred);
+        let filter_enabled = Some(RuntimeFractionalPercent { default_value, ..Default::default() });
+        pack_any(WireCorsPolicy { filter_enabled, ..cors() })
+    };
+    read(enabled(0), |filters| assert!(filters.cors.is_none()));
+    read(enabled(100), |filters| assert!(filters.cors.is_some()));
+    refused(enabled(50), ".filter_enabled");
+    let spoilt = |spoil: fn(&mut WireCorsPolicy)| {
+        let mut cors = cors();
+        spoil(&mut cors);
+        pack_any(cors)
+    };
+    refused(spoilt(|cors| cors.max_age = "1\n".into()), ".max_age");
+    refused(
+        spoilt(|cors| cors.allow_origin_string_match = vec![Default::default()]),
+        ".allow_origin_string_match[0].match_pattern",
+    );
+    let private = |cors: &mut WireCorsPolicy| {
+        cors.allow_private_network_access = Some(protobuf::BoolValue { value: true });
+    };
+    refused(spoilt(private), ".allow_private_network_access");
 }

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
-use envoy_types::pb::envoy::config::core::v3::{DataSource, HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, HeaderValue, HeaderValueOption, RuntimeFractionalPercent,
+};
 use envoy_types::pb::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, SchemeRewriteSpecifier,
 };
@@ -17,11 +19,12 @@ use envoy_types::pb::envoy::config::route::v3::{
     RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use envoy_types::pb::google::protobuf::{self, UInt32Value};
 use http::StatusCode;
 
 use super::*;
-use crate::route::{Forward, PathRewrite, RouteAction as Parsed};
+use crate::route::{Forward, Fraction, Mirror, PathRewrite, RouteAction as Parsed};
 
 fn prefix(text: &str) -> RouteMatch {
     RouteMatch { path_specifier: Some(PathSpecifier::Prefix(text.into())), ..RouteMatch::default() }
@@ -270,13 +273,36 @@ fn a_forward_that_cannot_be_honoured_is_refused() {
         |wire| wire.cluster_specifier = split(vec![ClusterWeight::default()]),
         "weighted_clusters.clusters[0].weight",
     );
-    refused(
-        |wire| wire.request_mirror_policies = vec![RequestMirrorPolicy::default()],
-        "request_mirror_policies",
-    );
     refused(|wire| wire.idle_timeout = Some(seconds(1)), "idle_timeout");
     #[allow(deprecated, reason = "it is refused")]
     refused(|wire| wire.cors = Some(CorsPolicy::default()), "cors");
+}
+
+#[test]
+fn mirrors_are_read_with_their_share() {
+    let good = || RequestMirrorPolicy { cluster: "v3".into(), ..RequestMirrorPolicy::default() };
+    let share = |numerator| {
+        let default_value = Some(FractionalPercent { numerator, ..FractionalPercent::default() });
+        Some(RuntimeFractionalPercent { default_value, ..RuntimeFractionalPercent::default() })
+    };
+    let half = RequestMirrorPolicy { runtime_fraction: share(50), ..good() };
+    check(
+        |wire| wire.request_mirror_policies = vec![good(), half],
+        |forward| {
+            let expected = |fraction| Mirror { cluster: "v3".into(), cluster_index: 2, fraction };
+            let half = Fraction::of_million(500_000);
+            assert_eq!(forward.mirrors, [expected(Fraction::ALL), expected(half)]);
+        },
+    );
+    let refused = |policy, field| {
+        let field = format!("request_mirror_policies[0]{field}");
+        refused(|wire| wire.request_mirror_policies = vec![policy], &field);
+    };
+    refused(RequestMirrorPolicy::default(), ".cluster");
+    refused(RequestMirrorPolicy { cluster_header: "x".into(), ..good() }, ".cluster_header");
+    refused(RequestMirrorPolicy { host_rewrite_literal: "x".into(), ..good() }, ".host_rewrite_literal");
+    let unmarked = RequestMirrorPolicy { disable_shadow_host_suffix_append: true, ..good() };
+    refused(unmarked, ".disable_shadow_host_suffix_append");
 }
 
 #[test]
