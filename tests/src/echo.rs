@@ -1,6 +1,6 @@
 //! A service that says which of its instances answered, over HTTP and gRPC, and counts what reached it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,12 +28,13 @@ pub struct Echo {
     name: Arc<str>,
     requests: Arc<AtomicU64>,
     peers: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    hosts: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 impl Echo {
     /// An instance that answers with `name`.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), requests: Arc::default(), peers: Arc::default() }
+        Self { name: name.into(), requests: Arc::default(), peers: Arc::default(), hosts: Arc::default() }
     }
 
     /// How many requests and streams have reached it.
@@ -44,6 +45,11 @@ impl Echo {
     /// The connections on which they came, by their other end.
     pub fn connections(&self) -> BTreeSet<SocketAddr> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many HTTP requests called it by which host.
+    pub fn hosts(&self) -> BTreeMap<String, u64> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// HTTP: any path answers with the name. gRPC: `echo.v1.Echo`.
@@ -59,8 +65,12 @@ impl Echo {
     /// The HTTP part alone.
     pub fn router(&self) -> Router {
         let echo = self.clone();
-        let answer = move |ConnectInfo(peer): ConnectInfo<SocketAddr>| {
+        let answer = move |ConnectInfo(peer): ConnectInfo<SocketAddr>, request: axum::extract::Request| {
             let echo = echo.clone();
+            let said = || request.headers().get(http::header::HOST)?.to_str().ok();
+            let host = request.uri().authority().map(|authority| authority.as_str()).or_else(said);
+            let host = host.unwrap_or_default().to_owned();
+            *echo.hosts.lock().unwrap_or_else(PoisonError::into_inner).entry(host).or_default() += 1;
             async move { echo.answer(Some(peer)) }
         };
         Router::new()

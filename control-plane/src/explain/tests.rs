@@ -6,6 +6,7 @@ use super::*;
 use crate::document::{self, DocumentSet, Source};
 use crate::translate::translate;
 
+mod actions;
 mod gateway_routes;
 mod sticky;
 
@@ -131,51 +132,6 @@ fn a_draw_chooses_and_a_header_takes_another_rule() {
         json!({"url": "http://reviews:9080/old?q=1"}),
         &[("/outcome", json!("redirect")), ("/redirect/location", json!("http://reviews:9080/new?q=1"))],
     );
-}
-
-#[test]
-fn faults_are_told_with_their_odds_and_end_the_request_where_they_are_sure() {
-    let with = |fault: &str| BOOKINFO.replace("  - route:\n", &format!("  - fault: {fault}\n    route:\n"));
-    let url = "http://reviews:9080/";
-    let fault = with(
-        "{delay: {fixedDelay: 7s, percentage: {value: 10}}, abort: {grpcStatus: UNAVAILABLE, percentage: {value: 12.5}}}",
-    );
-    let delay = |applies: Value| json!({"percentage": 10.0, "duration": "7s", "applies": applies});
-    let abort =
-        |applies: Value| json!({"percentage": 12.5, "status": null, "grpc_status": 14, "applies": applies});
-    let null = json!(null);
-    check(
-        &fault,
-        json!({"url": url}),
-        &[
-            ("/outcome", json!("forward")),
-            ("/fault", json!({"delay": delay(null.clone()), "abort": abort(null.clone())})),
-            ("/response_flags", json!("-")),
-        ],
-    );
-    check(
-        &fault,
-        json!({"url": url, "draw": 0.11}),
-        &[
-            ("/outcome", json!("fault_abort")),
-            ("/status", json!(503)),
-            ("/response_flags", json!("FI")),
-            ("/fault/delay", delay(json!(false))),
-            ("/inbound", null.clone()),
-        ],
-    );
-    check(
-        &fault,
-        json!({"url": url, "draw": 0.05, "protocol": "grpc"}),
-        &[("/grpc_status", json!(14)), ("/status", json!(200)), ("/response_flags", json!("DI,FI"))],
-    );
-    check(
-        &with("{abort: {httpStatus: 555, percentage: {value: 100}}}"),
-        json!({"url": url}),
-        &[("/outcome", json!("fault_abort")), ("/status", json!(555)), ("/fault/abort/applies", json!(true))],
-    );
-    // A share that nobody says is none.
-    check(&with("{abort: {httpStatus: 555}}"), json!({"url": url}), &[("/outcome", json!("forward"))]);
 }
 
 #[test]

@@ -73,8 +73,8 @@ impl Body for Tee {
             Some(Err(_)) => self.copying = None,
             None => {}
         }
-        // Whoever sends it may not ask again after the last frame.
-        if self.body.is_end_stream()
+        // Whoever sends it may not ask again after the last frame, where the body says that it is one.
+        if (frame.is_none() || self.body.is_end_stream())
             && let Some(Copying { data, trailers, finish, .. }) = self.copying.take()
         {
             finish(Some(BodyCopy { data: data.freeze(), trailers }));

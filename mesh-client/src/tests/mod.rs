@@ -56,15 +56,7 @@ impl Setup {
     fn http2(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let addresses = addresses.into_iter().collect();
         let (tls, protocol) = (UpstreamTls::Plaintext, UpstreamProtocol::Http2);
-        Self {
-            name: CLUSTER,
-            addresses,
-            tls,
-            protocol,
-            retries: 2,
-            timeout: None,
-            per_try_timeout: None,
-        }
+        Self { name: CLUSTER, addresses, tls, protocol, retries: 2, timeout: None, per_try_timeout: None }
     }
 
     fn cluster(&self) -> Arc<Cluster> {

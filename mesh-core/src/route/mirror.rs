@@ -18,9 +18,12 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// What a copy calls its host, so that a log tells it from the request: `reviews-shadow:9080`. An address has no name to
-    /// be changed.
+    /// What a copy calls its host, so that a log tells it from the request: `reviews-shadow:9080`. An address in brackets has
+    /// no name to be changed.
     pub fn authority(of: &Authority) -> Authority {
+        if of.host().starts_with('[') {
+            return of.clone();
+        }
         let shadow = match of.port() {
             Some(port) => format!("{}-shadow:{port}", of.host()),
             None => format!("{}-shadow", of.host()),

@@ -161,19 +161,39 @@ fn faults() {
 }
 
 #[test]
+fn mirrors() {
+    rule("mirror: {host: c, subset: v2}, mirrorPercentage: {value: 0.5}", &[]);
+    rule("mirrors: [{destination: {host: c}, percentage: {value: 10}}, {destination: {host: d}}]", &[]);
+    rule("mirror: {host: c}, mirrorPercent: 10", &[(Code::Deprecated, "mirrorPercent")]);
+    rule("mirror: {host: b}", &[(Code::Suspicious, "mirror")]);
+    rule("mirrorPercentage: {value: 10}", &[(Code::Suspicious, "mirrorPercentage")]);
+    rule("mirror: {host: c}, mirrors: [{destination: {host: d}}]", &[(Code::Conflict, "mirrors")]);
+    rule("mirrors: [{}]", &[(Code::MissingField, "mirrors[0].destination")]);
+    rule(
+        "mirror: {host: c}, mirrorPercentage: {value: 101}",
+        &[(Code::InvalidValue, "mirrorPercentage.value")],
+    );
+}
+
+#[test]
+fn cors_policies() {
+    rule(
+        "corsPolicy: {allowOrigins: [{exact: x}, {regex: 'a.*'}], allowMethods: [GET], allowHeaders: ['*'], exposeHeaders: [x-a], maxAge: 24h, allowCredentials: true, unmatchedPreflights: IGNORE}",
+        &[],
+    );
+    rule("corsPolicy: {allowOrigin: ['*']}", &[(Code::Deprecated, "corsPolicy.allowOrigin")]);
+    rule("corsPolicy: {allowOrigins: [{}]}", &[(Code::InvalidValue, "corsPolicy.allowOrigins[0]")]);
+    rule("corsPolicy: {allowMethods: [get]}", &[(Code::InvalidValue, "corsPolicy.allowMethods[0]")]);
+    rule("corsPolicy: {maxAge: 1500ms}", &[(Code::InvalidValue, "corsPolicy.maxAge")]);
+}
+
+#[test]
 fn what_is_not_honoured_is_refused_by_name_and_checked() {
-    for good in [
-        "retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,503'}",
-        "mirror: {host: c}",
-        "corsPolicy: {allowOrigins: [{exact: x}], maxAge: 24h}",
-    ] {
+    for good in ["retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,503'}"] {
         let field = good.split(':').next().expect("a field");
         rule(good, &[(Code::UnsupportedField, field)]);
     }
-    for (bad, field) in [
-        ("retries: {attempts: 1, retryOn: nonsense}", "retries.retryOn"),
-        ("corsPolicy: {maxAge: 1500ms}", "corsPolicy.maxAge"),
-    ] {
+    for (bad, field) in [("retries: {attempts: 1, retryOn: nonsense}", "retries.retryOn")] {
         let name = bad.split(':').next().expect("a field");
         let mut found = found(&document(
             "networking.istio.io/v1",
