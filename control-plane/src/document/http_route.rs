@@ -219,6 +219,7 @@ fn check_rewrites(fields: &mut Fields<'_, '_>, rule: &RouteRule) {
     if rule.filters.redirect.is_some() && !rule.backends.is_empty() {
         fields.conflict("backendRefs", "are never reached, for the rule redirects", "remove one of the two");
     }
+    check_backend_mirrors(fields, rule);
     if all.clone().skip(1).any(|filters| filters.redirect.is_some()) {
         let message = "has a redirect, which this mesh makes for a whole rule only";
         fields.not_honoured("backendRefs", message, "put the filter into the rule's `filters`");
@@ -235,6 +236,14 @@ fn check_rewrites(fields: &mut Fields<'_, '_>, rule: &RouteRule) {
     {
         let message = "rewrite what the rule rewrites already";
         fields.not_honoured("backendRefs", message, "put it into one place");
+    }
+}
+
+/// Copies are made per route in xDS, whichever backend is drawn.
+pub(super) fn check_backend_mirrors(fields: &mut Fields<'_, '_>, rule: &RouteRule) {
+    if rule.backends.iter().any(|backend| !backend.filters.mirrors.is_empty()) {
+        let message = "has a RequestMirror, which this mesh makes for a whole rule only";
+        fields.not_honoured("backendRefs", message, "put the filter into the rule's `filters`");
     }
 }
 

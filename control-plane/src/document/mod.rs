@@ -61,7 +61,7 @@ pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use read::{Reading, Report, Source};
 pub use reader::{FieldFact, Support};
 pub use reference_grant::{ReferenceGrant, Referent, Referrer, is_granted};
-pub use route_filter::{PathModifier, RouteFilters, RouteRedirect, RouteRewrite};
+pub use route_filter::{PathModifier, RouteFilters, RouteMirror, RouteRedirect, RouteRewrite};
 pub use route_match::{PathMatch, RouteMatch};
 pub use route_timeouts::RouteTimeouts;
 pub use service::{Service, ServicePort, TargetPort};

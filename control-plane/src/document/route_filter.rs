@@ -1,18 +1,18 @@
 //! Filters of HTTPRoutes and GRPCRoutes: what a rule, or one of its backends, changes on the way.
 //!
-//! Headers, redirects and rewrites are honoured; mirrors, CORS and what other projects define are read for their errors and
+//! Headers, redirects, rewrites and mirrors are honoured; CORS and what other projects define are read for their errors and
 //! refused by name.
 
 use super::fields::Fields;
 use super::header::{HeaderOperations, Headers, changed_name, is_authority, literal_value};
-use super::http_route::backend_reference;
+use super::http_route::{BackendRef, backend_reference};
 use super::name;
 use super::scalar::{boolean, choice, integer, port, some_text};
 use super::spelling::shorten;
 use super::value::{Value, object};
 
 /// What all filters of one list do together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct RouteFilters {
     /// Operations on headers.
     pub headers: Headers,
@@ -20,6 +20,17 @@ pub struct RouteFilters {
     pub redirect: Option<RouteRedirect>,
     /// Path and host on the way to the backend.
     pub rewrite: Option<RouteRewrite>,
+    /// Where copies go.
+    pub mirrors: Vec<RouteMirror>,
+}
+
+/// Copies to one backend.
+#[derive(Clone, Debug, Default)]
+pub struct RouteMirror {
+    /// The backend; its weight says nothing.
+    pub backend: BackendRef,
+    /// Of a hundred requests; all unless it is said.
+    pub percentage: f64,
 }
 
 /// A redirect. What is absent is the request's own, save that a port goes with its scheme.
@@ -78,6 +89,7 @@ enum Filter {
     ResponseHeaders(HeaderOperations),
     Redirect(RouteRedirect),
     Rewrite(RouteRewrite),
+    Mirror(RouteMirror),
     /// Noted already.
     #[default]
     Refused,
@@ -137,6 +149,11 @@ fn filters(mut value: Value<'_, '_>, decode: impl Fn(&mut Fields<'_, '_>) -> Fil
                 all.rewrite = Some(rewrite);
                 "URLRewrite"
             }
+            // These alone may be repeated.
+            Filter::Mirror(mirror) => {
+                all.mirrors.push(mirror);
+                continue;
+            }
             Filter::Refused => continue,
         };
         if seen.contains(&kind) {
@@ -155,7 +172,7 @@ fn common(fields: &mut Fields<'_, '_>, types: &[(&'static str, &'static str)]) -
     let kind = fields.required("type", some_text);
     let request = fields.optional("requestHeaderModifier", object(|fields| header_modifier(fields, true)));
     let response = fields.optional("responseHeaderModifier", object(|fields| header_modifier(fields, false)));
-    fields.unsupported("requestMirror", object(mirror));
+    let mirror = fields.optional("requestMirror", object(mirror));
     fields.unsupported("extensionRef", opaque);
     match types.iter().find(|(name, _)| *name == kind) {
         Some((_, wanted)) => {
@@ -174,7 +191,8 @@ fn common(fields: &mut Fields<'_, '_>, types: &[(&'static str, &'static str)]) -
             fields.invalid("type", message, format!("write one of {}", known.join(", ")));
         }
     }
-    request.map(Filter::RequestHeaders).or(response.map(Filter::ResponseHeaders))
+    let headers = request.map(Filter::RequestHeaders).or(response.map(Filter::ResponseHeaders));
+    headers.or(mirror.map(Filter::Mirror))
 }
 
 /// A block that other projects define.
@@ -211,23 +229,24 @@ fn pairs(value: Value<'_, '_>, authority: bool) -> Vec<(String, String)> {
     pairs
 }
 
-fn mirror(fields: &mut Fields<'_, '_>) {
-    fields.required("backendRef", |value| {
-        value.object(|fields| {
-            backend_reference(fields);
-        })
-    });
+fn mirror(fields: &mut Fields<'_, '_>) -> RouteMirror {
+    let backend = fields.required("backendRef", object(backend_reference));
     fields.at_most_one(&["percent", "fraction"]);
-    fields.optional("percent", integer(0, 100));
-    fields.optional("fraction", |value| {
-        value.object(|fields| {
-            let numerator = fields.required("numerator", integer(0, i64::from(i32::MAX)));
-            let denominator = fields.optional("denominator", integer(1, i64::from(i32::MAX))).unwrap_or(100);
-            if numerator > denominator {
-                fields.invalid("numerator", "is above the denominator", "write a share of at most one");
-            }
-        })
-    });
+    // A hundred at most, which is exact.
+    let percent = fields.optional("percent", integer(0, 100)).map(|percent| percent as f64);
+    let fraction = fields.optional("fraction", object(fraction));
+    RouteMirror { backend, percentage: percent.or(fraction).unwrap_or(100.0) }
+}
+
+/// A part, as percentage.
+fn fraction(fields: &mut Fields<'_, '_>) -> f64 {
+    let numerator = fields.required("numerator", integer(0, i64::from(i32::MAX)));
+    let denominator = fields.optional("denominator", integer(1, i64::from(i32::MAX))).unwrap_or(100);
+    if numerator > denominator {
+        fields.invalid("numerator", "is above the denominator", "write a share of at most one");
+    }
+    // Both fit in 32 bits, which a float holds exactly; there is a denominator of 0 only where fields are listed.
+    100.0 * numerator as f64 / denominator.max(1) as f64
 }
 
 fn redirect(fields: &mut Fields<'_, '_>) -> RouteRedirect {

@@ -125,6 +125,10 @@ impl Whole<'_> {
                     let field = format!("spec.rules[{index}].backendRefs[{place}]");
                     self.backend(document, route, backend, &field);
                 }
+                for mirror in &rule.filters.mirrors {
+                    let field = format!("spec.rules[{index}].filters");
+                    self.backend(document, route, &mirror.backend, &field);
+                }
             }
         }
     }
@@ -142,7 +146,8 @@ impl Whole<'_> {
             let kind = kind.name();
             let message =
                 format!("no ReferenceGrant of {namespace} lets {kind}s of {own} send to {}", backend.name);
-            let next = "add the grant there; until then this share of requests is answered 500";
+            let next =
+                "add the grant there; until then its requests are answered 500, and copies are dropped";
             self.note(document, Code::NotGranted, format!("{field}.namespace"), backend.span, message, next);
         }
     }

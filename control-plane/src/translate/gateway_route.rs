@@ -3,12 +3,13 @@
 //! A prefix is replaced here by whole segments, which xDS can say in two ways: as a prefix, or, where nothing is left of it
 //! and the slash behind it has to stay, as an expression.
 
+use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, SchemeRewriteSpecifier,
 };
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::{
-    ClusterNotFoundResponseCode, HostRewriteSpecifier,
+    ClusterNotFoundResponseCode, HostRewriteSpecifier, RequestMirrorPolicy,
 };
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite;
@@ -19,7 +20,7 @@ use mesh_core::resource::Provenance;
 use super::cluster::duration;
 use super::name::{ClusterName, FORBIDDEN};
 use super::route::{direct_response, forward, limited, redirect_code, weighted};
-use super::{header, matcher, metadata, sticky};
+use super::{filter, header, matcher, metadata, sticky};
 use crate::document::{BackendRef, HttpRoute, PathMatch, PathModifier, RouteMatch, RouteRedirect, RouteRule};
 use crate::model::{Alternative, Declared, View, World};
 
@@ -80,6 +81,16 @@ fn forwarded(
     action.retry_policy = action
         .retry_policy
         .map(|policy| RetryPolicy { per_try_timeout: rule.timeouts.backend_request.map(duration), ..policy });
+    let mirrors = rule.filters.mirrors.iter().filter(|mirror| mirror.percentage > 0.0);
+    let copies = mirrors.map(|mirror| RequestMirrorPolicy {
+        cluster: backend_cluster(world, view, route, &mirror.backend),
+        runtime_fraction: Some(RuntimeFractionalPercent {
+            default_value: Some(filter::percentage(mirror.percentage)),
+            ..RuntimeFractionalPercent::default()
+        }),
+        ..RequestMirrorPolicy::default()
+    });
+    action.request_mirror_policies = copies.collect();
     rewrite(&mut action, rule, prefix);
     Action::Route(limited(action, rule.timeouts.request))
 }

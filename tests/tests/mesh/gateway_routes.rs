@@ -57,6 +57,9 @@ spec:
       requestRedirect: {hostname: b.example, port: 8443, scheme: https, statusCode: 308, path: {type: ReplacePrefixMatch, replacePrefixMatch: /here}}
   - matches: [{path: {value: /secure}}]
     filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]
+  - matches: [{path: {value: /copied}}]
+    filters: [{type: RequestMirror, requestMirror: {backendRef: {name: copies, port: 9080}, percent: 100}}]
+    backendRefs: [{name: back, port: 9080}]
   - matches: [{path: {value: /limited}}]
     timeouts: {request: 300ms}
     backendRefs: [{name: back, port: 9080}]
@@ -70,6 +73,7 @@ async fn filters_and_timeouts_do_on_sockets_what_they_say() {
     let control_plane = ControlPlane::start();
     let mut backends = JoinSet::new();
     let _front = control_plane.serve("front:9080", "v1", "front").await;
+    let copies = control_plane.serve("copies:9080", "v1", "copies").await;
     teller(&control_plane, &mut backends, &["--service", "back:9080"]).await;
     control_plane.apply("filters.yaml", FILTERS);
     let caller = control_plane.join(&["--service-account", "caller"]).await;
@@ -101,6 +105,13 @@ async fn filters_and_timeouts_do_on_sockets_what_they_say() {
     };
     redirect("/moved/x?q=1", 308, "https://b.example:8443/here/x?q=1").await;
     redirect("/secure", 302, "https://front:443/secure").await;
+
+    assert_eq!(get(&caller, "/copied", &[]).await.told["path"], "/copied", "the backend itself answers");
+    let start = Instant::now();
+    while copies.echo.requests() != 1 {
+        assert!(start.elapsed() < START, "{} copies came", copies.echo.requests());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
     for limited in ["/limited", "/each"] {
         assert_eq!(get(&caller, limited, &[]).await.status, StatusCode::OK);

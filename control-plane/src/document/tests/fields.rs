@@ -33,7 +33,7 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::MeshSettings, "pathNormalization.normalization", Honoured);
     row(Kind::HttpRoute, "rules[].timeouts.backendRequest", Honoured);
     row(Kind::HttpRoute, "rules[].retry", Unsupported);
-    row(Kind::HttpRoute, "rules[].filters[].requestMirror", Unsupported);
+    row(Kind::HttpRoute, "rules[].filters[].requestMirror.percent", Honoured);
     row(Kind::GrpcRoute, "rules[].matches[].method.service", Honoured);
     row(Kind::ReferenceGrant, "to[].name", Honoured);
     row(Kind::HttpRoute, "rules[].filters[].requestRedirect.path.replaceFullPath", Honoured);

@@ -97,9 +97,15 @@ fn filters_are_what_their_type_says_and_once() {
         &[(Code::UnsupportedField, "backendRefs")],
     );
     http("filters: [{type: CORS, cors: {maxAge: 1}}]", &[(Code::UnsupportedField, "filters[0].cors")]);
+    let mirror = "{type: RequestMirror, requestMirror: {backendRef: {name: b, port: 80}, fraction: {numerator: 1, denominator: 8}}}";
+    http(&format!("filters: [{mirror}, {mirror}]"), &[]);
     http(
-        "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: b, port: 80}}}]",
-        &[(Code::UnsupportedField, "filters[0].requestMirror")],
+        &format!("backendRefs: [{{name: b, port: 80, filters: [{mirror}]}}]"),
+        &[(Code::UnsupportedField, "backendRefs")],
+    );
+    http(
+        "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: b, port: 80}, fraction: {numerator: 101}}}]",
+        &[(Code::InvalidValue, "filters[0].requestMirror.fraction.numerator")],
     );
 }
 

@@ -20,6 +20,7 @@ pub(super) fn compare(decision: &Decision, case: &Value, sent: &Sent<'_>) -> Res
     backends(decision, expect)?;
     upstream(decision, case, sent)?;
     redirect(decision, expect, sent)?;
+    mirrors(decision, expect)?;
     response(decision, expect)
 }
 
@@ -102,6 +103,31 @@ fn upstream(decision: &Decision, case: &Value, sent: &Sent<'_>) -> Result<(), Ou
         same(name, joined(headers, name), None)?;
     }
     Ok(())
+}
+
+/// Whoever gets copies, and of how many requests.
+fn mirrors(decision: &Decision, expect: &Value) -> Result<(), Outcome> {
+    let mut found: Vec<(String, f64)> = decision
+        .mirrors
+        .iter()
+        .map(|mirror| {
+            let mut labels = mirror.host.split('.');
+            let name = labels.next().unwrap_or_default();
+            (format!("{}/{name}", labels.next().unwrap_or_default()), mirror.percentage)
+        })
+        .collect();
+    let named = items(expect, "mirrored_to").iter();
+    let expected = named.map(|one| {
+        (
+            format!("{}/{}", text(one, "namespace"), text(one, "name")),
+            one["percent"].as_f64().unwrap_or(100.0),
+        )
+    });
+    let mut expected: Vec<(String, f64)> = expected.collect();
+    let by_name = |left: &(String, f64), right: &(String, f64)| left.0.cmp(&right.0);
+    found.sort_by(by_name);
+    expected.sort_by(by_name);
+    same("the mirrors", found, expected)
 }
 
 /// A repeated header's values, as one.
