@@ -89,7 +89,7 @@ enum Filter {
     ResponseHeaders(HeaderOperations),
     Redirect(RouteRedirect),
     Rewrite(RouteRewrite),
-    Mirror(RouteMirror),
+    Mirror(Box<RouteMirror>),
     /// Noted already.
     #[default]
     Refused,
@@ -151,7 +151,7 @@ fn filters(mut value: Value<'_, '_>, decode: impl Fn(&mut Fields<'_, '_>) -> Fil
             }
             // These alone may be repeated.
             Filter::Mirror(mirror) => {
-                all.mirrors.push(mirror);
+                all.mirrors.push(*mirror);
                 continue;
             }
             Filter::Refused => continue,
@@ -192,7 +192,7 @@ fn common(fields: &mut Fields<'_, '_>, types: &[(&'static str, &'static str)]) -
         }
     }
     let headers = request.map(Filter::RequestHeaders).or(response.map(Filter::ResponseHeaders));
-    headers.or(mirror.map(Filter::Mirror))
+    headers.or(mirror.map(|mirror| Filter::Mirror(Box::new(mirror))))
 }
 
 /// A block that other projects define.
