@@ -201,7 +201,10 @@ mod tests {
     #[test]
     fn a_child_that_nobody_drops_ends_with_its_thread() {
         let forget = || {
-            let process = Process::start("sleep", Command::new("sleep").arg("600"));
+            let mut process =
+                Process::start("sleep", Command::new("sh").args(["-c", "echo up; exec sleep 600"]));
+            // By then the kernel has been asked.
+            process.line_with("up", Duration::from_secs(30));
             let pid = process.pid();
             // As a killed test does.
             std::mem::forget(process);
