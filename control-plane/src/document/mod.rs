@@ -70,9 +70,9 @@ pub use session_persistence::{Carrier, SessionPersistence};
 pub use set::{Age, Document, DocumentKey, DocumentSet};
 pub use spec::{Spec, SpecOf, known_fields};
 pub use virtual_service::{
-    Abort, AbortStatus, CorsPolicy, Delay, DirectResponse, Fault, HttpAction, HttpMatch, HttpRule, Mirror,
-    Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination, UnmatchedPreflights,
-    VirtualService,
+    Abort, AbortStatus, CorsPolicy, Delay, Delegate, DirectResponse, Fault, HttpAction, HttpMatch, HttpRule,
+    Mirror, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
+    UnmatchedPreflights, VirtualService,
 };
 pub use whole::{WholeFinding, check_whole};
 pub use workload::{ContainerPort, Deployment, EndpointSlice, SERVICE_NAME_LABEL, SliceEndpoint};

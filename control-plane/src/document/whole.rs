@@ -15,7 +15,7 @@ use super::reference_grant::{ReferenceGrant, is_granted};
 use super::service::Service;
 use super::service_entry::ServiceEntry;
 use super::set::{Document, DocumentKey, DocumentSet};
-use super::virtual_service::{HttpAction, RouteDestination, VirtualService};
+use super::virtual_service::{Delegate, HttpAction, RouteDestination, VirtualService};
 use super::yaml::Span;
 
 /// A finding about one document of a set.
@@ -69,6 +69,9 @@ impl Whole<'_> {
                 continue;
             }
             for (index, rule) in service.http.iter().enumerate() {
+                if let Some(delegate) = &rule.delegate {
+                    self.delegate(document, delegate, index);
+                }
                 for mirror in &rule.mirrors {
                     self.destination(
                         document,
@@ -83,6 +86,23 @@ impl Whole<'_> {
                     self.destination(document, &rules, route, &field);
                 }
             }
+        }
+    }
+
+    /// Without the document that a rule leaves its requests to, the rule does nothing.
+    fn delegate(&mut self, document: &Document, delegate: &Delegate, index: usize) {
+        let namespace = delegate.namespace.as_deref().unwrap_or(&document.key.namespace);
+        let known = self.documents.all::<VirtualService>().into_iter().any(|(other, service)| {
+            service.hosts.is_empty() && other.key.name == delegate.name && other.key.namespace == namespace
+        });
+        if !known {
+            let field = format!("spec.http[{index}].delegate");
+            let span = document.span_of(&field).unwrap_or_default();
+            let message = format!(
+                "no VirtualService {namespace}/{} without hosts is there; the rule does nothing",
+                delegate.name
+            );
+            self.note(document, Code::UnknownHost, field, span, message, "apply it, or correct the name");
         }
     }
 

@@ -7,6 +7,7 @@ use mesh_core::resource::Health;
 
 use super::config::Config;
 use super::declared::Declared;
+use super::delegate::Delegates;
 use super::destination_rule::Rule;
 use super::host;
 use super::service::{Origin, Protocol, Service, ServicePort, TargetPort};
@@ -27,10 +28,13 @@ impl Config {
 
     /// What documents say under other settings than theirs.
     pub fn with_settings(documents: &DocumentSet, settings: MeshSettings) -> Self {
-        let routings = declared(documents).into_iter().filter_map(|one| Routing::new(one, &settings));
+        let virtual_services = declared(documents);
+        let delegates = Delegates::of(&virtual_services, &settings);
+        let routings =
+            virtual_services.iter().filter_map(|one| Routing::new(one, &delegates, &settings)).collect();
         let rules = declared(documents).into_iter().map(|one| Rule::new(one, &settings));
         let mut config = Self {
-            routings: routings.collect(),
+            routings,
             destination_rules: rules.collect(),
             gateway_routes: gateway_routes(documents),
             reference_grants: declared(documents),

@@ -2,6 +2,7 @@
 
 use super::caller::View;
 use super::declared::Declared;
+use super::delegate::{Delegates, Joined};
 use super::host;
 use super::visibility::Visibility;
 use crate::document::MeshSettings;
@@ -14,18 +15,38 @@ pub struct Routing {
     pub document: Declared<VirtualService>,
     hosts: Vec<String>,
     visibility: Visibility,
+    /// All rules, where some are other documents'.
+    joined: Option<Vec<Joined>>,
+}
+
+/// A rule that can apply to a caller on a port.
+#[derive(Debug)]
+pub struct Applicable<'s> {
+    /// The document that the rule stands in: the host's own, or the one that it delegates to.
+    pub document: &'s Declared<VirtualService>,
+    /// The rule's place there.
+    pub index: usize,
+    /// The rule.
+    pub rule: &'s HttpRule,
+    /// The entries that can apply; without any, it takes every request.
+    pub entries: Vec<&'s HttpMatch>,
 }
 
 impl Routing {
-    pub(super) fn new(document: Declared<VirtualService>, settings: &MeshSettings) -> Option<Self> {
-        if !document.spec.in_mesh() {
+    pub(super) fn new(
+        document: &Declared<VirtualService>,
+        delegates: &Delegates<'_>,
+        settings: &MeshSettings,
+    ) -> Option<Self> {
+        if !document.spec.in_mesh() || document.spec.hosts.is_empty() {
             return None;
         }
         let complete = |host: &str| host::complete(host, &document.namespace).into_owned();
         let hosts = document.spec.hosts.iter().map(|host| complete(&host.value)).collect();
         let default = &settings.default_export_to.virtual_service;
         let visibility = Visibility::new(&document.spec.export_to, &document.namespace, default);
-        Some(Self { document, hosts, visibility })
+        let joined = delegates.join(document);
+        Some(Self { document: document.clone(), hosts, visibility, joined })
     }
 
     /// The most specific of its hosts that covers `full_name`.
@@ -34,20 +55,33 @@ impl Routing {
         covering.max_by_key(|pattern| host::specificity(pattern)).map(String::as_str)
     }
 
-    /// The rules that can apply to this caller on this port, with their place in the document. The entries of a rule
-    /// that cannot apply are left out; a rule that has none left is left out whole.
-    pub fn rules<'s>(&'s self, view: &View<'_>, port: u16) -> Vec<(usize, &'s HttpRule, Vec<&'s HttpMatch>)> {
-        let mut rules = Vec::new();
-        for (index, rule) in self.document.spec.http.iter().enumerate() {
-            let entries: Vec<&HttpMatch> =
-                rule.matches.iter().filter(|entry| applies(entry, view, port)).collect();
-            if !rule.matches.is_empty() && entries.is_empty() {
-                continue;
+    /// The rules that can apply to this caller on this port. The entries of a rule that cannot apply are left out; a rule
+    /// that has none left is left out whole.
+    pub fn rules(&self, view: &View<'_>, port: u16) -> Vec<Applicable<'_>> {
+        let applicable = |(document, index, rule)| applicable(document, index, rule, view, port);
+        match &self.joined {
+            Some(joined) => {
+                let all = joined.iter().map(|one| (&one.document, one.index, &one.rule));
+                all.filter_map(applicable).collect()
             }
-            rules.push((index, rule, entries));
+            None => {
+                let all = self.document.spec.http.iter().enumerate();
+                all.map(|(index, rule)| (&self.document, index, rule)).filter_map(applicable).collect()
+            }
         }
-        rules
     }
+}
+
+fn applicable<'s>(
+    document: &'s Declared<VirtualService>,
+    index: usize,
+    rule: &'s HttpRule,
+    view: &View<'_>,
+    port: u16,
+) -> Option<Applicable<'s>> {
+    let entries: Vec<&HttpMatch> = rule.matches.iter().filter(|entry| applies(entry, view, port)).collect();
+    let possible = rule.matches.is_empty() || !entries.is_empty();
+    possible.then_some(Applicable { document, index, rule, entries })
 }
 
 /// What of an entry is known before any request: port, gateway and who calls.

@@ -236,7 +236,7 @@ async fn documents_are_applied_whole_listed_and_deleted() {
     let control_plane = ControlPlane::start().await;
     let mut admin = control_plane.admin().await;
     let bad = admin.apply(source(&format!("{ROUTE}---\n{}", ROUTE.replace("hosts", "host")))).await.unwrap();
-    assert!(!bad.applied && bad.verdicts_json.contains("reviews.yaml:13"), "{}", bad.verdicts_json);
+    assert!(!bad.applied && bad.verdicts_json.contains("reviews.yaml:14"), "{}", bad.verdicts_json);
     assert!(admin.list(ListRequest::default()).await.unwrap().documents.is_empty());
 
     let dry = admin.apply(ApplyRequest { dry_run: true, ..source(ROUTE) }).await.unwrap();

@@ -26,7 +26,7 @@ use super::{filter, gateway_route, header, matcher, sticky};
 use crate::document::{
     Headers, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination,
 };
-use crate::model::{Routing, Service, View, World, host};
+use crate::model::{Applicable, Routing, Service, View, World, host};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
     if name == BLOCK_ALL {
@@ -101,13 +101,13 @@ fn default_route(cluster: &ClusterName<'_>) -> Route {
 /// One route per alternative of a rule; whichever matches first decides, so a rule may stand there several times.
 fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16) -> Vec<Route> {
     let mut routes = Vec::new();
-    for (index, rule, entries) in routing.rules(view, port) {
+    for Applicable { document, index, rule, entries } in routing.rules(view, port) {
         let provenance = Provenance {
             rule: Some(format!("http[{index}]").into()),
             name: rule.name.as_deref().map(Into::into),
-            ..routing.document.provenance(rule.span)
+            ..document.provenance(rule.span)
         };
-        let action = action(world, view, routing, rule, port);
+        let action = action(world, view, &document.namespace, rule, port);
         let destinations = if let HttpAction::Route(all) = &rule.action { all.len() } else { 0 };
         let route = |matching: RouteMatch| Route {
             name: rule.name.clone().unwrap_or_default(),
@@ -129,10 +129,9 @@ fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16)
     routes
 }
 
-fn action(world: &World, view: &View<'_>, routing: &Routing, rule: &HttpRule, port: u16) -> Action {
+fn action(world: &World, view: &View<'_>, namespace: &str, rule: &HttpRule, port: u16) -> Action {
     match &rule.action {
         HttpAction::Route(destinations) => {
-            let namespace = &routing.document.namespace;
             let alone = destinations.len() == 1;
             let weights = destinations.iter().map(|destination| {
                 // A single destination takes everything, whatever its weight.

@@ -276,9 +276,20 @@ pub(super) fn rewrite(fields: &mut Fields<'_, '_>) -> Rewrite {
     rewrite
 }
 
-pub(super) fn delegate(fields: &mut Fields<'_, '_>) {
-    fields.required("name", some_text);
-    fields.optional("namespace", name::label);
+/// The document whose rules take a rule's place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delegate {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; the document's own unless it is said.
+    pub namespace: Option<String>,
+}
+
+pub(super) fn delegate(fields: &mut Fields<'_, '_>) -> Delegate {
+    Delegate {
+        name: fields.required("name", some_text),
+        namespace: fields.optional("namespace", name::label),
+    }
 }
 
 /// An answer's body is at most this long, as in Istio.

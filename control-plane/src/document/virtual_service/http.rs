@@ -10,7 +10,7 @@ use super::super::scalar::{duration_or_zero, text};
 use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::Bound;
-use super::action::{self, HttpAction, Rewrite};
+use super::action::{self, Delegate, HttpAction, Rewrite};
 use super::cors::{self, CorsPolicy};
 use super::fault::{self, Fault};
 use super::matching::{self, HttpMatch};
@@ -26,6 +26,8 @@ pub struct HttpRule {
     pub name: Option<String>,
     /// Any of these must match; none at all matches everything.
     pub matches: Vec<HttpMatch>,
+    /// Whose rules take this one's place; its own action is then none.
+    pub delegate: Option<Delegate>,
     /// What is done with a request that matches.
     pub action: HttpAction,
     /// Operations on headers, before those of the destination.
@@ -49,6 +51,7 @@ pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
             span: fields.span(),
             name: fields.optional("name", text),
             matches: fields.list("match", |value| matching::decode(value, bound)),
+            delegate: fields.optional("delegate", object(action::delegate)),
             mirrors: mirror::decode(fields, &action),
             action,
             headers: fields.or_default("headers", object(header::headers)),
@@ -57,7 +60,6 @@ pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
             cors: fields.optional("corsPolicy", object(cors::decode)),
             timeout: fields.optional("timeout", duration_or_zero),
         };
-        fields.unsupported("delegate", object(action::delegate));
         fields.unsupported("retries", object(resilience::retries));
         exclusions(fields, &rule, bound.delegate);
         rule

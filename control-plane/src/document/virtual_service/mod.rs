@@ -14,7 +14,8 @@ mod transport;
 mod unreachable;
 
 pub use action::{
-    DirectResponse, HttpAction, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
+    Delegate, DirectResponse, HttpAction, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite,
+    RouteDestination,
 };
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use fault::{Abort, AbortStatus, Delay, Fault};
@@ -99,9 +100,6 @@ fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
                 fields.conflict(protocol, "a delegate has `http` only", next);
             }
         }
-        let message =
-            "is absent, which makes this a delegate, and delegates are not honoured by this mesh yet";
-        fields.not_honoured("hosts", message, "move its rules into the VirtualService of the host");
     }
     if service.in_mesh() && service.hosts.iter().any(|host| host.value == "*") {
         fields.invalid(

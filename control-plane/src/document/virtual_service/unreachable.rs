@@ -21,6 +21,10 @@ pub(super) fn check(fields: &mut Fields<'_, '_>, rules: &[HttpRule]) {
             });
             continue;
         }
+        if rule.delegate.is_some() {
+            // Which of its requests the other document takes, this one does not show.
+            continue;
+        }
         for (place, matching) in rule.matches.iter().enumerate() {
             if let Some((earlier, _)) = taken.iter().find(|(_, earlier)| covers(earlier, matching)) {
                 fields.reader.within(&format!("{path}.match[{place}]"), |reader| {

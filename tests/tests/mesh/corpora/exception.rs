@@ -29,6 +29,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("istio-peer-authn", "matrix tls to auto port PERMISSIVE", UNDECLARED),
     ("istio-peer-authn", "matrix https to auto port PERMISSIVE", UNDECLARED),
     ("istio-peer-authn", "matrix passthrough https PERMISSIVE", UNDECLARED),
+    ("istio-vs-delegate", "regex uri in delegate and root does not have uri", EXPRESSION),
+    ("istio-vs-delegate", "regex uri in delegate and root has conflicting uri match", EXPRESSION),
     ("istio-vs-merge", "unknown port 8080 (virtualservice)", ANY_PORT),
     ("istio-vs-merge", "unknown port 8080 match 8080 (virtualservice)", ANY_PORT),
     (
@@ -44,6 +46,8 @@ const UNDECLARED: &str =
 /// An optional feature of the Gateway API (`MeshClusterIPMatching`), which Istio does not have either.
 const BY_HOST: &str =
     "the Host header says which host of the mesh is meant, not the address that was dialled";
+/// The function behind the case is never asked such a thing.
+const EXPRESSION: &str = "a delegate that matches an expression is refused, as by Istio's own validation";
 /// DESIGN §5.
 const ANY_PORT: &str =
     "a VirtualService's host without a service is routed on any port, as there is no listener to miss";

@@ -11,6 +11,7 @@ mod istio_crd_validation;
 mod istio_dr_select;
 mod istio_path_normalization;
 mod istio_peer_authn;
+mod istio_vs_delegate;
 mod istio_vs_merge;
 mod istio_vs_traffic;
 mod tally;
