@@ -82,9 +82,12 @@ impl TestFile {
         let cases = written.tests.into_iter().map(|test| {
             let line = test.referenced.line();
             let case = test.value;
-            Case::new(case.request, case.expect)
-                .map(|(question, expected)| Case { name: case.name.clone(), line, question, expected })
-                .map_err(|problem| NotATest::Case { file: name.to_owned(), line, name: case.name, problem })
+            Case::read(case, line).map_err(|(case, problem)| NotATest::Case {
+                file: name.to_owned(),
+                line,
+                name: case,
+                problem,
+            })
         });
         let cases = cases.collect::<Result<_, _>>()?;
         Ok(Self { name: name.to_owned(), documents: written.documents, cases })
@@ -92,13 +95,19 @@ impl TestFile {
 }
 
 impl Case {
-    fn new(request: Value, expect: Map<String, Value>) -> Result<(Question, Value), String> {
+    fn read(written: WrittenCase, line: u64) -> Result<Self, (String, String)> {
+        let WrittenCase { name, request, expect } = written;
         if expect.is_empty() {
-            return Err("`expect` is empty, so that nothing could fail; name what has to be so".to_owned());
+            let problem = "`expect` is empty, so that nothing could fail; name what has to be so";
+            return Err((name, problem.to_owned()));
         }
-        let question = serde_json::from_value(spelled_out(request)?)
-            .map_err(|problem| format!("`request`: {problem}"))?;
-        Ok((question, Value::Object(expect)))
+        let question = spelled_out(request).and_then(|request| {
+            serde_json::from_value(request).map_err(|problem| format!("`request`: {problem}"))
+        });
+        match question {
+            Ok(question) => Ok(Self { name, line, question, expected: Value::Object(expect) }),
+            Err(problem) => Err((name, problem)),
+        }
     }
 }
 
