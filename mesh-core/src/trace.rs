@@ -2,8 +2,13 @@
 
 /// Receives the steps of a decision. The data path passes [`NoTrace`], which costs nothing.
 pub trait Trace {
+    /// Notes steps in order; the iterator is asked only where somebody reads it.
+    fn note_all(&mut self, steps: impl Iterator<Item = String>);
+
     /// Notes one step; `step` is called only where somebody reads it.
-    fn note(&mut self, step: impl FnOnce() -> String);
+    fn note(&mut self, step: impl FnOnce() -> String) {
+        self.note_all(std::iter::once_with(step));
+    }
 }
 
 /// Discards every step.
@@ -12,7 +17,7 @@ pub struct NoTrace;
 
 impl Trace for NoTrace {
     #[inline]
-    fn note(&mut self, _step: impl FnOnce() -> String) {}
+    fn note_all(&mut self, _steps: impl Iterator<Item = String>) {}
 }
 
 /// Keeps every step in order.
@@ -20,7 +25,7 @@ impl Trace for NoTrace {
 pub struct Steps(pub Vec<String>);
 
 impl Trace for Steps {
-    fn note(&mut self, step: impl FnOnce() -> String) {
-        self.0.push(step());
+    fn note_all(&mut self, steps: impl Iterator<Item = String>) {
+        self.0.extend(steps);
     }
 }

@@ -6,4 +6,4 @@ mod pattern;
 
 pub use header::{HeaderFacts, HeaderMatcher, HeaderSource};
 pub(crate) use pattern::search_regex;
-pub use pattern::{FullMatch, InvalidRegex, Pattern, Text};
+pub use pattern::{FullMatch, FullMatchSet, InvalidRegex, Pattern, Text};

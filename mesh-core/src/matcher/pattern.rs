@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use regex_automata::meta;
 use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, meta};
 
 /// A condition on a text. Texts are bytes, because header values need not be UTF-8.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl FullMatch {
     /// # Errors
     /// Where it is too long, malformed, or compiles to too much.
     pub fn new(expression: &str) -> Result<Self, InvalidRegex> {
-        let compiled = compile(expression, |expression| format!(r"\A(?:{expression})\z"))?;
+        let compiled = compile(expression, anchored)?;
         Ok(Self { source: expression.into(), compiled })
     }
 
@@ -107,6 +107,34 @@ impl FullMatch {
     pub fn matches(&self, text: &[u8]) -> bool {
         self.compiled.is_match(text)
     }
+}
+
+/// Several expressions, each of which matches all of a text, asked at once.
+#[derive(Debug, Clone)]
+pub struct FullMatchSet(meta::Regex);
+
+impl FullMatchSet {
+    /// Compiles expressions together; `None` where together they compile to too much, and each has to be asked by itself.
+    pub fn new<'e>(expressions: impl Iterator<Item = &'e FullMatch>) -> Option<Self> {
+        let expressions: Vec<String> = expressions.map(|one| anchored(&one.source)).collect();
+        let limits = meta::Config::new()
+            .nfa_size_limit(Some(REGEX_SET_PROGRAM_BYTES_MAX))
+            .hybrid_cache_capacity(REGEX_SET_CACHE_BYTES_MAX);
+        let built =
+            meta::Builder::new().configure(limits).syntax(syntax::Config::new()).build_many(&expressions);
+        built.ok().map(Self)
+    }
+
+    /// The place of the first expression that matches all of `text`.
+    pub fn first(&self, text: &[u8]) -> Option<usize> {
+        // All begin at the text's start, and of matches that begin together the expression given first is preferred.
+        self.0.search_half(&Input::new(text).anchored(Anchored::Yes)).map(|found| found.pattern().as_usize())
+    }
+}
+
+/// So that it matches all of a text or nothing.
+fn anchored(expression: &str) -> String {
+    format!(r"\A(?:{expression})\z")
 }
 
 /// Compiles an expression that is searched for, as in rewrites.
@@ -151,6 +179,10 @@ const REGEX_BYTES_MAX: usize = 16 * 1024;
 const REGEX_PROGRAM_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Per expression and thread that uses it.
 const REGEX_CACHE_BYTES_MAX: usize = 256 * 1024;
+/// The largest program that several expressions may compile to.
+const REGEX_SET_PROGRAM_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a search of several expressions may remember, for each thread that searches.
+const REGEX_SET_CACHE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,14 @@
 //! Finds the first matching rule without asking every one: by path, the one condition that nearly all rules have.
 //!
 //! Rules are put where their path can be found: exact paths in a hash, prefixes in a sorted list in which the prefixes of a
-//! path are one binary search and a short walk away, all else (expressions) in a list. Each place holds rule numbers in
-//! order, so that the lowest number over all places is the rule that a walk through all of them would find first.
+//! path are one binary search and a short walk away, expressions in a list that one search enters at the first that matches.
+//! Each place holds rule numbers in order, so that the lowest number over all places is the rule that a walk through all of
+//! them would find first.
 
 use std::collections::HashMap;
 
 use super::PathMatch;
+use crate::matcher::FullMatchSet;
 
 /// Rule numbers by path.
 #[derive(Debug, Default)]
@@ -14,13 +16,21 @@ pub(super) struct Index {
     exact: HashMap<Box<str>, Vec<usize>>,
     prefixes: Prefixes,
     folded: Prefixes,
-    others: Vec<usize>,
+    expressions: Expressions,
+}
+
+/// Rules whose path is an expression, in order, and all the expressions as one.
+#[derive(Debug, Default)]
+struct Expressions {
+    rules: Vec<usize>,
+    together: Option<FullMatchSet>,
 }
 
 impl Index {
     pub(super) fn new<'m>(paths: impl Iterator<Item = &'m PathMatch>) -> Self {
         let mut index =
             Self { folded: Prefixes { ignore_case: true, ..Prefixes::default() }, ..Self::default() };
+        let mut expressions = Vec::new();
         for (rule, path) in paths.enumerate() {
             match path {
                 PathMatch::Exact(text) if !text.ignore_case => {
@@ -30,8 +40,15 @@ impl Index {
                     let prefixes = if text.ignore_case { &mut index.folded } else { &mut index.prefixes };
                     prefixes.insert(&text.text, rule);
                 }
-                PathMatch::Regex(_) => index.others.push(rule),
+                PathMatch::Regex(expression) => {
+                    index.expressions.rules.push(rule);
+                    expressions.push(expression);
+                }
             }
+        }
+        // One alone is asked by itself.
+        if expressions.len() > 1 {
+            index.expressions.together = FullMatchSet::new(expressions.into_iter());
         }
         index.prefixes.link();
         index.folded.link();
@@ -41,12 +58,22 @@ impl Index {
     /// The lowest rule number whose rule `matches`; only rules whose path may match are asked.
     pub(super) fn first(&self, path: &str, matches: impl Fn(usize) -> bool) -> Option<usize> {
         let exact = self.exact.get(path).map_or(&[][..], Vec::as_slice);
-        let places = [exact, &self.others].into_iter();
+        let places = [exact, self.expressions.of(path)].into_iter();
         let places = places.chain(self.prefixes.of(path)).chain(self.folded.of(path));
         places.fold(None, |best: Option<usize>, rules| {
             let lower = rules.iter().copied().take_while(|rule| best.is_none_or(|best| *rule < best));
             lower.into_iter().find(|rule| matches(*rule)).or(best)
         })
+    }
+}
+
+impl Expressions {
+    /// The rules from the first whose expression matches on; each still has to be asked.
+    fn of(&self, path: &str) -> &[usize] {
+        match &self.together {
+            Some(together) => together.first(path.as_bytes()).map_or(&[], |at| &self.rules[at..]),
+            None => &self.rules,
+        }
     }
 }
 

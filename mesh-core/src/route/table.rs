@@ -54,16 +54,21 @@ impl RouteTable {
     /// The trace explains the decision afterwards, rule by rule, so that both go through one index.
     pub fn decide(&self, request: &RequestFacts<'_>, trace: &mut impl Trace) -> Option<&Route> {
         let chosen = self.index.first(request.path.as_str(), |at| self.routes[at].condition.matches(request));
-        let passed_over = &self.routes[..chosen.unwrap_or(self.routes.len())];
-        let mut document = None;
-        for route in passed_over.iter().chain(chosen.map(|at| &self.routes[at])) {
-            trace.note(|| {
-                let finding = route.condition.mismatch(request).unwrap_or_else(|| route.condition.describe());
-                format!("{}: {finding}", route.provenance.label_after(document))
-            });
-            document = route.provenance.document.as_ref();
-        }
+        // Handed over as it is: a walk over the rules passed by would cost every request what only `explain` reads.
+        trace.note_all(self.account(request, chosen));
         chosen.map(|at| &self.routes[at])
+    }
+
+    /// Why each rule up to the chosen one did not take the request, or did.
+    fn account(&self, request: &RequestFacts<'_>, chosen: Option<usize>) -> impl Iterator<Item = String> {
+        let asked = chosen.map_or(self.routes.len(), |at| at + 1);
+        let mut document = None;
+        self.routes[..asked].iter().map(move |route| {
+            let finding = route.condition.mismatch(request).unwrap_or_else(|| route.condition.describe());
+            let step = format!("{}: {finding}", route.provenance.label_after(document));
+            document = route.provenance.document.as_ref();
+            step
+        })
     }
 
     /// The documents whose rules these are, each once.
