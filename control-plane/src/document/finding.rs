@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::yaml::Span;
 
 /// One remark about one place of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// What kind of remark it is.
     pub code: Code,

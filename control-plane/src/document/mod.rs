@@ -16,6 +16,7 @@ mod fields;
 mod finding;
 mod grpc_route;
 mod header;
+mod host_index;
 mod http_route;
 mod kind;
 mod mesh_settings;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::destination_rule::DestinationRule;
 use super::finding::{Code, Finding};
 use super::grpc_route::GrpcRoute;
+use super::host_index::HostIndex;
 use super::http_route::{BackendRef, HttpRoute};
 use super::mesh_settings::MeshSettings;
 use super::name::{SERVICE_DOMAIN, qualified};
@@ -19,7 +20,7 @@ use super::virtual_service::{Delegate, HttpAction, RouteDestination, VirtualServ
 use super::yaml::Span;
 
 /// A finding about one document of a set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WholeFinding {
     /// The document.
     pub document: DocumentKey,
@@ -36,6 +37,9 @@ pub fn check_whole(documents: &DocumentSet, registered: &BTreeSet<String>) -> Ve
     whole.settings();
     whole.findings
 }
+
+/// The subsets that DestinationRules define, by host.
+type Subsets<'a> = HostIndex<BTreeSet<&'a str>>;
 
 struct Whole<'a> {
     documents: &'a DocumentSet,
@@ -58,12 +62,11 @@ impl Whole<'_> {
     }
 
     fn destinations(&mut self) {
-        let rules: Vec<(String, &DestinationRule)> = self
-            .documents
-            .all::<DestinationRule>()
-            .into_iter()
-            .map(|(document, rule)| (qualified(&rule.host.value, &document.key.namespace), rule))
-            .collect();
+        let mut subsets = Subsets::default();
+        for (document, rule) in self.documents.all::<DestinationRule>() {
+            let defined = subsets.entry(qualified(&rule.host.value, &document.key.namespace));
+            defined.extend(rule.subsets.iter().map(|subset| subset.name.value.as_str()));
+        }
         for (document, service) in self.documents.all::<VirtualService>() {
             if !service.in_mesh() {
                 continue;
@@ -75,7 +78,7 @@ impl Whole<'_> {
                 for mirror in &rule.mirrors {
                     self.destination(
                         document,
-                        &rules,
+                        &subsets,
                         &mirror.destination,
                         &format!("spec.http[{index}].mirror"),
                     );
@@ -83,7 +86,7 @@ impl Whole<'_> {
                 let HttpAction::Route(routes) = &rule.action else { continue };
                 for (place, route) in routes.iter().enumerate() {
                     let field = format!("spec.http[{index}].route[{place}].destination");
-                    self.destination(document, &rules, route, &field);
+                    self.destination(document, &subsets, route, &field);
                 }
             }
         }
@@ -109,15 +112,13 @@ impl Whole<'_> {
     fn destination(
         &mut self,
         document: &Document,
-        rules: &[(String, &DestinationRule)],
+        subsets: &Subsets<'_>,
         route: &RouteDestination,
         field: &str,
     ) {
         let host = qualified(&route.host.value, &document.key.namespace);
         if let Some(subset) = &route.subset {
-            let defines =
-                |rule: &DestinationRule| rule.subsets.iter().any(|known| known.name.value == subset.value);
-            if !rules.iter().any(|(pattern, rule)| covers(pattern, &host) && defines(rule)) {
+            if !subsets.covering(&host).any(|defined| defined.contains(subset.value.as_str())) {
                 let message = format!("no DestinationRule of {host} defines the subset `{}`", subset.value);
                 let next = "define it in a DestinationRule, applied before or together with this document";
                 self.note(
@@ -243,45 +244,29 @@ fn visibility(export_to: &[String], namespace: &str) -> BTreeSet<String> {
 
 /// The hosts that can be called.
 struct Hosts {
-    exact: BTreeSet<String>,
-    wildcards: Vec<String>,
+    known: HostIndex<()>,
     /// Whether the mesh's own services are known at all: without any document of one, they register themselves.
     services: bool,
 }
 
 impl Hosts {
     fn of(documents: &DocumentSet, registered: &BTreeSet<String>) -> Self {
-        let mut exact = registered.clone();
+        let mut known = HostIndex::default();
+        registered.iter().for_each(|host| *known.entry(host.clone()) = ());
         for (document, _) in documents.all::<Service>() {
-            exact.insert(qualified(&document.key.name, &document.key.namespace));
+            *known.entry(qualified(&document.key.name, &document.key.namespace)) = ();
         }
-        let services = !exact.is_empty();
-        let mut wildcards = Vec::new();
+        let services = !known.is_empty();
         for (document, entry) in documents.all::<ServiceEntry>() {
             for host in &entry.hosts {
-                let host = qualified(&host.value, &document.key.namespace);
-                if host.starts_with('*') {
-                    wildcards.push(host);
-                } else {
-                    exact.insert(host);
-                }
+                *known.entry(qualified(&host.value, &document.key.namespace)) = ();
             }
         }
-        Self { exact, wildcards, services }
+        Self { known, services }
     }
 
     fn knows(&self, host: &str) -> bool {
         let local = host.ends_with(&format!(".svc.{SERVICE_DOMAIN}"));
-        (local && !self.services)
-            || self.exact.contains(host)
-            || self.wildcards.iter().any(|wildcard| covers(wildcard, host))
-    }
-}
-
-/// Whether a host, or a wildcard, covers another.
-fn covers(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some(suffix) => host.ends_with(suffix),
-        None => pattern == host,
+        (local && !self.services) || self.known.covering(host).next().is_some()
     }
 }

@@ -259,3 +259,26 @@ fn a_rule_that_never_acts_is_a_warning() {
         &[],
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_prefix_is_unreachable_where_an_earlier_one_covers_it(
+        prefixes in proptest::collection::vec("/[ab]{1,4}", 1..12),
+    ) {
+        let rules = prefixes.iter().map(|prefix| {
+            format!("{{match: [{{uri: {{prefix: {prefix}}}}}], route: [{{destination: {{host: b}}}}]}}")
+        });
+        let rules = rules.collect::<Vec<_>>().join(", ");
+        let covered = |place: usize| {
+            prefixes[..place].iter().any(|earlier| {
+                prefixes[place] != *earlier && prefixes[place].starts_with(earlier.as_str())
+            })
+        };
+        let fields: Vec<String> = (0..prefixes.len())
+            .filter(|place| covered(*place))
+            .map(|place| format!("http[{place}].match[0]"))
+            .collect();
+        let wanted: Vec<(Code, &str)> = fields.iter().map(|field| (Code::Suspicious, field.as_str())).collect();
+        spec(&format!("{{hosts: [a], http: [{rules}]}}"), &wanted);
+    }
+}
