@@ -10,6 +10,7 @@ use super::{Exit, Failure, Format, output};
 use crate::admin::proto::change::Action;
 use crate::admin::proto::{Change, ChangeResponse, DocumentName};
 use crate::admin::{Client, ClientError};
+use crate::validate::FindingLine;
 
 /// What every command takes that changes documents.
 #[derive(Debug, Args)]
@@ -100,22 +101,18 @@ impl Verdicts {
 }
 
 fn line(verdict: &serde_json::Value, finding: &serde_json::Value) -> String {
-    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let mut line = format!("{}: {}: ", word(&finding["at"]), word(&finding["severity"]));
-    // Writing to a String cannot fail.
-    let _ = write!(
-        line,
-        "{} {}: {}",
-        word(&verdict["document"]),
-        word(&finding["field"]),
-        word(&finding["message"])
-    );
-    let next = word(&finding["next"]);
-    if !next.is_empty() {
-        let _ = write!(line, "; next: {next}");
+    fn word(value: &serde_json::Value) -> &str {
+        value.as_str().unwrap_or_default()
     }
-    line.push('\n');
-    line
+    let line = FindingLine {
+        at: word(&finding["at"]),
+        severity: word(&finding["severity"]),
+        document: word(&verdict["document"]),
+        field: word(&finding["field"]),
+        message: word(&finding["message"]),
+        next: word(&finding["next"]),
+    };
+    line.to_string()
 }
 
 fn to_json(response: &ChangeResponse, verdicts: &Verdicts) -> Result<String, Failure> {

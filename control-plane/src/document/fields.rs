@@ -125,7 +125,15 @@ impl<'n> Fields<'_, 'n> {
             });
             let span = self.span_of(name);
             self.at(name, |reader| {
-                reader.note(Code::UnsupportedField, span, reason, "remove the field to apply the document");
+                // A field that is wrong as a whole has been refused for that already.
+                if !reader.has_noted_here(before) {
+                    reader.note(
+                        Code::UnsupportedField,
+                        span,
+                        reason,
+                        "remove the field to apply the document",
+                    );
+                }
             });
         }
     }

@@ -132,6 +132,17 @@ impl Code {
 impl Verdict {
     /// The gravest verdict among `findings`.
     pub fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Self {
+impl Severity {
+    /// The word for it, as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
         findings.into_iter().map(|finding| finding.code.verdict()).max().unwrap_or(Self::Valid)
     }
 

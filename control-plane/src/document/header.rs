@@ -55,8 +55,8 @@ fn operations(value: Value<'_, '_>, authority: bool) -> HeaderOperations {
 fn pairs(value: Value<'_, '_>, authority: bool) -> Vec<(String, String)> {
     value.entries(|key, mut value| {
         let content = text(value.reborrow());
-        if value.node.is_some() {
-            check_name(&mut value, key, authority);
+        // What stands under no header's name has no value to look at.
+        if value.node.is_some() && check_name(&mut value, key, authority) {
             check_value(&mut value, &content);
         }
         content
@@ -96,21 +96,25 @@ pub(super) fn is_header_name(name: &str) -> bool {
     http::HeaderName::try_from(name).is_ok()
 }
 
-fn check_name(value: &mut Value<'_, '_>, name: &str, authority: bool) {
+fn check_name(value: &mut Value<'_, '_>, name: &str, authority: bool) -> bool {
     if authority && is_authority(name) {
-        return;
+        return true;
     }
     if name.starts_with(':') || name.eq_ignore_ascii_case("host") {
         value.invalid(
             format!("`{}` is not a header that can be changed here", shorten(name)),
             "use `rewrite` to change path or authority",
         );
-    } else if !is_header_name(name) {
+        return false;
+    }
+    let good = is_header_name(name);
+    if !good {
         value.invalid(
             format!("`{}` is not the name of a header", shorten(name)),
             "use letters, digits and `-`",
         );
     }
+    good
 }
 
 /// Envoy's variables stand between `%`; there is no Envoy here to fill them in.

@@ -83,6 +83,11 @@ impl Reader {
         }
     }
 
+    /// Whether anything has been noted at the current path since there were `before` findings.
+    pub(super) fn has_noted_here(&self, before: usize) -> bool {
+        self.findings.iter().skip(before).any(|finding| finding.field == self.path)
+    }
+
     /// Whether so much has been found that no more is noted.
     pub(super) fn is_full(&self) -> bool {
         self.findings.len() > DOCUMENT_FINDINGS_MAX

@@ -3,12 +3,14 @@
 //! The JSON is a stable contract (EXPLAIN.md): users' CI is built on it. `apply` and `explain -f` refuse by the same
 //! [`judge`], so that no two commands disagree about a document.
 
+mod line;
 mod report;
 mod source;
 
 #[cfg(test)]
 mod tests;
 
+pub use line::FindingLine;
 pub use report::{ExitStatus, Format, json, text};
 pub use source::{DIRECTORY_FILES_MAX, SourceError, read_sources};
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::line::FindingLine;
 use crate::document::{Code, Reading, Report, Severity, Verdict};
 
 /// How the outcome is printed.
@@ -97,20 +98,16 @@ pub fn text(reading: &Reading) -> String {
     let mut output = String::new();
     for report in &reading.reports {
         for finding in findings(report) {
-            let severity = match finding.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-                Severity::Notice => "notice",
+            let line = FindingLine {
+                at: &finding.at,
+                severity: finding.severity.name(),
+                document: report.document.as_deref().unwrap_or_default(),
+                field: finding.field,
+                message: finding.message,
+                next: finding.next,
             };
-            let document = report.document.as_deref().unwrap_or("");
-            let subject = [document, finding.field].join(" ");
-            let (at, subject) = (finding.at, subject.trim());
-            let colon = if subject.is_empty() { "" } else { ": " };
             // Writing to a string does not fail.
-            let _ = writeln!(output, "{at}: {severity}: {subject}{colon}{}", finding.message);
-            if finding.severity > Severity::Notice {
-                let _ = writeln!(output, "    next: {}", finding.next);
-            }
+            let _ = write!(output, "{line}");
         }
     }
     let count = |verdict| reading.reports.iter().filter(|report| report.verdict() == verdict).count();

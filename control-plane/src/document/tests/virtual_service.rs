@@ -260,6 +260,27 @@ fn a_rule_that_never_acts_is_a_warning() {
     );
 }
 
+#[test]
+fn one_mistake_is_one_error() {
+    rule(
+        "headers: {request: {set: {'b d': \"x\\ny\"}}}",
+        &[(Code::InvalidValue, "headers.request.set[b d]")],
+    );
+    rule("headers: {request: {set: {b: '%'}}}", &[(Code::InvalidValue, "headers.request.set[b]")]);
+    rule("fault: {}", &[(Code::MissingField, "fault")]);
+    let policy = document(
+        "networking.istio.io/v1",
+        "DestinationRule",
+        "{host: a, trafficPolicy: {connectionPool: {}, outlierDetection: {interval: soon}}}",
+    );
+    let wanted = [
+        (Code::MissingField, "trafficPolicy.connectionPool"),
+        (Code::UnsupportedField, "trafficPolicy.outlierDetection"),
+        (Code::InvalidValue, "trafficPolicy.outlierDetection.interval"),
+    ];
+    check(&policy, &wanted);
+}
+
 proptest::proptest! {
     #[test]
     fn a_prefix_is_unreachable_where_an_earlier_one_covers_it(
