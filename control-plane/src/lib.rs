@@ -5,6 +5,8 @@
 pub mod admin;
 pub mod agent;
 #[cfg(feature = "server")]
+mod aside;
+#[cfg(feature = "server")]
 pub mod ca;
 #[cfg(feature = "server")]
 pub mod catalog;

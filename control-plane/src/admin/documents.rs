@@ -10,10 +10,11 @@ use tonic::Status;
 
 use super::change;
 use super::proto::{ApplyRequest, ChangeResponse, DeleteRequest, Document, ListRequest, ListResponse};
+use super::workshop::Workshop;
 use crate::catalog::{Catalog, CatalogError, Plan, plan_apply, plan_delete};
 use crate::document::{DocumentKey, Kind, Source};
 use crate::registry::Instances;
-use crate::store::{Outcome, Store, StoreError};
+use crate::store::{Outcome, Store, StoreError, Transaction};
 use crate::validate;
 
 /// How often a change is judged anew when others change documents at the same time.
@@ -29,26 +30,37 @@ pub(super) struct Documents {
     pub(super) published: watch::Receiver<u64>,
     /// The last reading, so that the next one reads only what has changed.
     pub(super) read: Mutex<Arc<Catalog>>,
+    /// Where changes are judged.
+    pub(super) workshop: Workshop,
+}
+
+/// A change that was judged, and what is to be written for it; nothing where it is not to be carried out.
+struct Judged {
+    response: ChangeResponse,
+    transaction: Option<Transaction>,
 }
 
 impl Documents {
-    pub(super) async fn apply(&self, request: &ApplyRequest) -> Result<ChangeResponse, Status> {
-        let sources = sources(&request.sources);
-        self.carry_out(request.dry_run, |catalog| Ok(plan_apply(catalog, &sources, &self.registered()))).await
+    pub(super) async fn apply(&self, request: ApplyRequest) -> Result<ChangeResponse, Status> {
+        let (sources, instances) = (sources(request.sources), self.instances.clone());
+        self.carry_out(request.dry_run, move |catalog| {
+            Ok(plan_apply(catalog, &sources, &registered(&instances)))
+        })
+        .await
     }
 
-    pub(super) async fn delete(&self, request: &DeleteRequest) -> Result<ChangeResponse, Status> {
+    pub(super) async fn delete(&self, request: DeleteRequest) -> Result<ChangeResponse, Status> {
         let mut keys = Vec::new();
         for name in &request.documents {
             let unknown = || Status::invalid_argument(format!("there is no kind `{}`", name.kind));
             keys.push(change::key(name).ok_or_else(unknown)?);
         }
-        let sources = sources(&request.sources);
+        let (sources, instances) = (sources(request.sources), self.instances.clone());
         let missing = |key: DocumentKey| {
             Status::not_found(format!("there is no {key}; `mesh get` lists what there is"))
         };
-        self.carry_out(request.dry_run, |catalog| {
-            plan_delete(catalog, &keys, &sources, &self.registered()).map_err(missing)
+        self.carry_out(request.dry_run, move |catalog| {
+            plan_delete(catalog, &keys, &sources, &registered(&instances)).map_err(missing)
         })
         .await
     }
@@ -91,21 +103,18 @@ impl Documents {
     async fn carry_out(
         &self,
         dry_run: bool,
-        plan: impl Fn(&Catalog) -> Result<Plan, Status>,
+        plan: impl Fn(&Catalog) -> Result<Plan, Status> + Send + Sync + 'static,
     ) -> Result<ChangeResponse, Status> {
+        let plan = Arc::new(plan);
         for _ in 0..ATTEMPTS_MAX {
-            let catalog = self.catalog().await?;
-            let plan = plan(&catalog)?;
-            if dry_run || !plan.accepted() {
-                return Ok(response(&plan, None));
-            }
-            if !plan.changes_anything() {
-                return Ok(response(&plan, Some(catalog.revision())));
-            }
-            match self.store.commit(plan.transaction(&catalog)).await.map_err(|error| failed(&error))? {
+            let (catalog, plan) = (self.catalog().await?, plan.clone());
+            let judge = move || plan(&catalog).map(|plan| Judged::new(&catalog, &plan, dry_run));
+            let Judged { response, transaction } = self.workshop.run(judge).await??;
+            let Some(transaction) = transaction else { return Ok(response) };
+            match self.store.commit(transaction).await.map_err(|error| failed(&error))? {
                 Outcome::Committed { revision } => {
                     self.wait_until_published(revision).await;
-                    return Ok(response(&plan, Some(revision)));
+                    return Ok(ChangeResponse { applied: true, revision, ..response });
                 }
                 Outcome::Conflict { .. } => {}
             }
@@ -115,14 +124,13 @@ impl Documents {
 
     async fn catalog(&self) -> Result<Arc<Catalog>, Status> {
         let earlier = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let catalog = Catalog::load(self.store.as_ref(), &earlier).await.map_err(|error| {
+        let catalog = Catalog::load(self.store.as_ref(), earlier).await.map_err(|error| {
             tracing::error!(%error, "the stored documents cannot be read");
             match error {
                 CatalogError::Store(error) => failed(&error),
                 unreadable => Status::data_loss(unreadable.to_string()),
             }
         })?;
-        let catalog = Arc::new(catalog);
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = catalog.clone();
         Ok(catalog)
     }
@@ -134,28 +142,33 @@ impl Documents {
             tracing::warn!(revision, "documents are stored, but not yet published");
         }
     }
+}
 
-    fn registered(&self) -> BTreeSet<String> {
-        let instances = self.instances.borrow();
-        instances
-            .values()
-            .flat_map(|instance| &instance.bindings)
-            .map(|binding| binding.host.clone())
-            .collect()
+impl Judged {
+    fn new(catalog: &Catalog, plan: &Plan, dry_run: bool) -> Self {
+        let wanted = !dry_run && plan.accepted();
+        // What is so already counts as applied, at the revision at which that was seen.
+        let applied = wanted && !plan.changes_anything();
+        let response = ChangeResponse {
+            applied,
+            revision: if applied { catalog.revision() } else { 0 },
+            changes: plan.changes.iter().map(change::change).collect(),
+            verdicts_json: validate::json(&plan.reports),
+        };
+        Self { response, transaction: (wanted && !applied).then(|| plan.transaction(catalog)) }
     }
 }
 
-fn sources(given: &[super::proto::Source]) -> Vec<Source> {
-    given.iter().map(|source| Source::file(&source.file, &source.text)).collect()
+fn sources(given: Vec<super::proto::Source>) -> Vec<Source> {
+    given.into_iter().map(|source| Source::file(source.file, source.text)).collect()
 }
 
-fn response(plan: &Plan, revision: Option<u64>) -> ChangeResponse {
-    ChangeResponse {
-        applied: revision.is_some(),
-        revision: revision.unwrap_or_default(),
-        changes: plan.changes.iter().map(change::change).collect(),
-        verdicts_json: validate::json(&plan.reports),
-    }
+/// The hosts that instances serve.
+fn registered(instances: &watch::Receiver<Arc<Instances>>) -> BTreeSet<String> {
+    // Let go of at once, for registrations wait meanwhile.
+    let instances = instances.borrow().clone();
+    let bindings = instances.values().flat_map(|instance| &instance.bindings);
+    bindings.map(|binding| binding.host.clone()).collect()
 }
 
 fn failed(error: &StoreError) -> Status {
@@ -166,5 +179,35 @@ fn failed(error: &StoreError) -> Status {
             Status::internal(error.to_string())
         }
         _ => Status::unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::store::{EmbeddedStore, Retention};
+
+    #[tokio::test]
+    async fn a_change_is_judged_without_holding_the_runtime() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(&folder.path().join("store.redb"), Retention::default()).unwrap();
+        let documents = Documents {
+            store: Arc::new(store),
+            instances: watch::Sender::default().subscribe(),
+            published: watch::Sender::new(0).subscribe(),
+            read: Mutex::default(),
+            workshop: Workshop::new(),
+        };
+        let (done, wait) = mpsc::channel();
+        let wait = Mutex::new(wait);
+        // There is one thread here: if the plan held it, what it waits for would never come.
+        tokio::spawn(async move { done.send(()) });
+        let plan = move |catalog: &Catalog| {
+            wait.lock().unwrap().recv().unwrap();
+            Ok(plan_apply(catalog, &[], &BTreeSet::new()))
+        };
+        assert!(documents.carry_out(false, plan).await.unwrap().applied);
     }
 }

@@ -18,6 +18,7 @@ use super::proto::{
     RevokeTokenResponse, StatusRequest, StatusResponse,
 };
 use super::tokens::Tokens;
+use super::workshop::Workshop;
 use crate::catalog::Catalog;
 use crate::grant::Ledger;
 use crate::peer::{Peer, Unauthorized};
@@ -63,6 +64,7 @@ pub struct Administration {
     documents: Documents,
     tokens: Tokens,
     view: Arc<dyn ControlPlaneView>,
+    workshop: Workshop,
 }
 
 impl Administration {
@@ -71,8 +73,9 @@ impl Administration {
         let Parts { store, instances, published, addresses, root, trust_domain, view } = parts;
         let tokens = Tokens { ledger: Ledger::new(store.clone()), addresses, root, trust_domain };
         let read = Mutex::new(Arc::new(Catalog::default()));
-        let documents = Documents { store, instances, published, read };
-        AdminServer::new(Self { documents, tokens, view })
+        let workshop = Workshop::new();
+        let documents = Documents { store, instances, published, read, workshop: workshop.clone() };
+        AdminServer::new(Self { documents, tokens, view, workshop })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
@@ -99,13 +102,13 @@ impl Administration {
 #[tonic::async_trait]
 impl Admin for Administration {
     async fn apply(&self, request: Request<ApplyRequest>) -> Result<Response<ChangeResponse>, Status> {
-        let response = self.documents.apply(&self.admit(request, "apply")?).await?;
+        let response = self.documents.apply(self.admit(request, "apply")?).await?;
         self.note(&response);
         Ok(Response::new(response))
     }
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<ChangeResponse>, Status> {
-        let response = self.documents.delete(&self.admit(request, "delete")?).await?;
+        let response = self.documents.delete(self.admit(request, "delete")?).await?;
         self.note(&response);
         Ok(Response::new(response))
     }
@@ -146,9 +149,8 @@ impl Admin for Administration {
             return Err(Status::invalid_argument(format!("{count} questions, the limit is {QUESTIONS_MAX}")));
         }
         let view = self.view.clone();
-        // Thousands of questions are seconds of work, which no other call shall wait for.
-        let decisions = tokio::task::spawn_blocking(move || view.explain(&request.requests)).await;
-        let decisions = decisions.map_err(|_| Status::internal("explaining failed"))?;
+        // Thousands of questions are seconds of work.
+        let decisions = self.workshop.run(move || view.explain(&request.requests)).await?;
         Ok(Response::new(ExplainResponse { decisions }))
     }
 

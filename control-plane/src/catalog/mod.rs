@@ -11,9 +11,11 @@
 //! `stored` the form in the store · `plan` what a change would do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::document::{Document, DocumentKey, DocumentSet, Report, Source};
-use crate::store::{Compare, Entry, Keys, Store, StoreError};
+use crate::aside::aside;
+use crate::document::{Document, DocumentKey, DocumentSet, Printable, Report, Source};
+use crate::store::{Compare, Entry, Keys, Listing, Store, StoreError};
 
 pub use plan::{Action, Change, Plan, plan_apply, plan_delete};
 pub use stored::{PREFIX, StoredDocument};
@@ -65,15 +67,19 @@ impl Catalog {
     ///
     /// # Errors
     /// When the store fails or holds what this program cannot read.
-    pub async fn load(store: &dyn Store, earlier: &Self) -> Result<Self, CatalogError> {
+    pub async fn load(store: &dyn Store, earlier: Arc<Self>) -> Result<Arc<Self>, CatalogError> {
         let listing = store.range(Keys::prefix(PREFIX), None).await?;
         let head = store.range(Keys::one(HEAD), Some(listing.revision)).await?;
         let head = head.entries.first().map(|entry| entry.mod_revision);
+        aside(move || Self::read(listing, head, &earlier)).await.map(Arc::new)
+    }
+
+    fn read(listing: Listing, head: Option<u64>, earlier: &Self) -> Result<Self, CatalogError> {
         let mut catalog = Self { head, revision: listing.revision, ..Self::default() };
         for entry in listing.entries {
             let document = match earlier.unchanged(&entry) {
                 Some(document) => document,
-                None => read(&entry)?,
+                None => Arc::new(read(&entry)?),
             };
             let revisions = Revisions { created: entry.create_revision, changed: entry.mod_revision };
             catalog.stored.insert(entry.key, (document.key.clone(), revisions));
@@ -97,10 +103,10 @@ impl Catalog {
         self.revision
     }
 
-    fn unchanged(&self, entry: &Entry) -> Option<Document> {
+    fn unchanged(&self, entry: &Entry) -> Option<Arc<Document>> {
         let (key, revisions) = self.stored.get(&entry.key)?;
         let same = (revisions.created, revisions.changed) == (entry.create_revision, entry.mod_revision);
-        self.documents.get(key).filter(|_| same).map(|document| Document::clone(document))
+        self.documents.get(key).filter(|_| same).cloned()
     }
 
     fn undisturbed(&self) -> Compare {
@@ -134,6 +140,7 @@ fn reasons(reports: &[Report]) -> String {
             .findings
             .iter()
             .map(|finding| format!("{}: {} {}", report.at(finding.span), finding.field, finding.message))
+            .map(|finding| Printable(&finding).to_string())
     });
     let all: Vec<String> = findings.collect();
     if all.is_empty() { "it is not one document of that name".to_owned() } else { all.join("; ") }

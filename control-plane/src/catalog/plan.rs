@@ -1,12 +1,13 @@
 //! What an application or deletion would do, and what there is to say about it. Pure: the same question is asked for a dry
 //! run, for a difference and for the real thing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::stored::{StoredDocument, path};
 use super::{Catalog, HEAD};
 use crate::document::{
-    Document, DocumentKey, DocumentSet, Reading, Report, Source, WholeFinding, check_whole,
+    Document, DocumentKey, DocumentSet, Reading, Report, Source, WholeFinding, attach, check_whole,
 };
 use crate::store::Transaction;
 
@@ -54,11 +55,11 @@ pub fn plan_apply(catalog: &Catalog, sources: &[Source], registered: &BTreeSet<S
     applied.sort_by_key(|document| document.age.order);
     let mut configuration = DocumentSet::default();
     for document in &applied {
-        configuration.insert(Document::clone(document));
+        configuration.insert(Arc::clone(document));
     }
     let after = catalog.documents.overlay(&configuration, catalog.revision + 1);
     let changes: Vec<Change> = applied.iter().map(|document| change(catalog, document)).collect();
-    report(&mut reports, findings(catalog, &after, &changes, registered), &after);
+    attach(&mut reports, findings(catalog, &after, &changes, registered), &after);
     Plan { changes, reports }
 }
 
@@ -89,7 +90,7 @@ pub fn plan_delete(
             write: None,
         });
     }
-    report(&mut reports, findings(catalog, &after, &changes, registered), &after);
+    attach(&mut reports, findings(catalog, &after, &changes, registered), &after);
     Ok(Plan { changes, reports })
 }
 
@@ -149,30 +150,8 @@ fn findings(
     registered: &BTreeSet<String>,
 ) -> Vec<WholeFinding> {
     let touched: BTreeSet<&DocumentKey> = changes.iter().map(|change| &change.key).collect();
-    let before = check_whole(&catalog.documents, registered);
+    let before: HashSet<WholeFinding> = check_whole(&catalog.documents, registered).into_iter().collect();
     let mut findings = check_whole(after, registered);
     findings.retain(|found| touched.contains(&found.document) || !before.contains(found));
     findings
-}
-
-/// Puts findings about the whole with the documents that they are about.
-fn report(reports: &mut Vec<Report>, findings: Vec<WholeFinding>, after: &DocumentSet) {
-    for WholeFinding { document: key, finding } in findings {
-        let Some(document) = after.get(&key) else { continue };
-        let name = key.to_string();
-        // A replaced document has a report of its own, so the name alone does not tell which is meant.
-        let same = |report: &&mut Report| {
-            report.document.as_ref() == Some(&name)
-                && (&report.file, report.span) == (&document.file, document.span)
-        };
-        match reports.iter_mut().rev().find(same) {
-            Some(report) => report.findings.push(finding),
-            None => reports.push(Report {
-                document: Some(name),
-                file: document.file.clone(),
-                span: document.span,
-                findings: vec![finding],
-            }),
-        }
-    }
 }

@@ -18,8 +18,8 @@ fn fixture() -> Fixture {
 }
 
 impl Fixture {
-    async fn catalog(&self) -> Catalog {
-        Catalog::load(&self.store, &Catalog::default()).await.unwrap()
+    async fn catalog(&self) -> Arc<Catalog> {
+        Catalog::load(&self.store, Arc::default()).await.unwrap()
     }
 
     async fn apply(&self, file: &str, text: &str) -> (Plan, Option<Outcome>) {
@@ -73,7 +73,7 @@ async fn a_set_is_stored_with_text_file_and_lines() {
     assert_eq!(catalog.revisions(&document.key), Some(Revisions { created: 1, changed: 1 }));
     assert_eq!(document.age.revision, 1);
     // What has not changed is not read again.
-    let again = Catalog::load(&fixture.store, &catalog).await.unwrap();
+    let again = Catalog::load(&fixture.store, catalog.clone()).await.unwrap();
     assert_eq!(again.stored, catalog.stored);
     assert_eq!(again.documents().get(&key(Kind::VirtualService)).unwrap().at(document.span), "all.yaml:11");
 }
@@ -161,7 +161,7 @@ async fn a_stored_document_that_cannot_be_read_stops_everything() {
         let path = "documents/VirtualService/default/reviews";
         let transaction = crate::store::Transaction::new().put(path, value.to_owned());
         fixture.store.commit(transaction).await.unwrap();
-        let error = Catalog::load(&fixture.store, &Catalog::default()).await.unwrap_err().to_string();
+        let error = Catalog::load(&fixture.store, Arc::default()).await.unwrap_err().to_string();
         assert!(error.contains(path) && error.contains(expected), "{error}");
     };
     check("text", "expected ident").await;
@@ -170,4 +170,16 @@ async fn a_stored_document_that_cannot_be_read_stops_everything() {
     let other = format!(r#"{{"version": 1, "file": "a", "first_line": 1, "order": 0, "text": {text}}}"#);
     check(&other, "it is not one document of that name").await;
     check(&other.replace("hosts", "host").replace("subsets", "sets"), "a:7").await;
+}
+
+#[test]
+fn what_is_found_of_many_documents_is_told_of_each() {
+    // Quadratic work here would take minutes, not a moment.
+    let route = |number: usize| ROUTE.replace("name: reviews", &format!("name: r{number}"));
+    let text: Vec<String> = (0..2_000).map(route).collect();
+    let plan =
+        plan_apply(&Catalog::default(), &[Source::file("a.yaml", text.join("---\n"))], &BTreeSet::new());
+    let found: Vec<usize> = plan.reports.iter().map(|report| report.findings.len()).collect();
+    // Each has a subset that nothing defines, and all but the first are shadowed by it.
+    assert_eq!((found.len(), found[0], found[1..].iter().all(|count| *count == 2)), (2_000, 1, true));
 }

@@ -77,7 +77,7 @@ pub use virtual_service::{
     Mirror, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
     UnmatchedPreflights, VirtualService,
 };
-pub use whole::{WholeFinding, check_whole};
+pub use whole::{WholeFinding, attach, check_whole};
 pub use workload::{ContainerPort, Deployment, EndpointSlice, SERVICE_NAME_LABEL, SliceEndpoint};
 pub use workload_entry::WorkloadEntry;
 pub use yaml::{

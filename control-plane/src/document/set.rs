@@ -131,11 +131,14 @@ impl DocumentSet {
     }
 
     /// Takes a document in, in place of one of the same key, whose age it then keeps: a change makes nothing younger.
-    pub fn insert(&mut self, mut document: Document) {
-        if let Some(earlier) = self.documents.get(&document.key) {
-            document.age = earlier.age.clone();
+    pub fn insert(&mut self, document: impl Into<Arc<Document>>) {
+        let mut document = document.into();
+        if let Some(earlier) = self.documents.get(&document.key)
+            && earlier.age != document.age
+        {
+            Arc::make_mut(&mut document).age = earlier.age.clone();
         }
-        self.documents.insert(document.key.clone(), Arc::new(document));
+        self.documents.insert(document.key.clone(), document);
     }
 
     /// Takes a document out.

@@ -3,7 +3,8 @@
 //! It is asked of what would hold *after* a change, be it an application or a deletion, so that no order of changes can
 //! bring about what a single one would be refused for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::destination_rule::DestinationRule;
 use super::finding::{Code, Finding};
@@ -12,6 +13,7 @@ use super::host_index::HostIndex;
 use super::http_route::{BackendRef, HttpRoute};
 use super::mesh_settings::MeshSettings;
 use super::name::{SERVICE_DOMAIN, qualified};
+use super::read::Report;
 use super::reference_grant::{ReferenceGrant, is_granted};
 use super::service::Service;
 use super::service_entry::ServiceEntry;
@@ -36,6 +38,32 @@ pub fn check_whole(documents: &DocumentSet, registered: &BTreeSet<String>) -> Ve
     whole.shadowed();
     whole.settings();
     whole.findings
+}
+
+/// Puts findings about the whole with the documents that they are about. One that has no report yet gets one.
+pub fn attach(reports: &mut Vec<Report>, findings: Vec<WholeFinding>, documents: &DocumentSet) {
+    // A replaced document has a report of its own, so the name alone does not tell which is meant.
+    let place = |name: &str, file: &Arc<str>, span: Span| (name.to_owned(), file.clone(), span);
+    let named = reports.iter().enumerate();
+    let mut places: HashMap<_, usize> = named
+        .filter_map(|(index, report)| {
+            Some((place(report.document.as_ref()?, &report.file, report.span), index))
+        })
+        .collect();
+    for WholeFinding { document: key, finding } in findings {
+        let Some(document) = documents.get(&key) else { continue };
+        let name = key.to_string();
+        let index = *places.entry(place(&name, &document.file, document.span)).or_insert_with(|| {
+            reports.push(Report {
+                document: Some(name),
+                file: document.file.clone(),
+                span: document.span,
+                findings: Vec::new(),
+            });
+            reports.len() - 1
+        });
+        reports[index].findings.push(finding);
+    }
 }
 
 /// The subsets that DestinationRules define, by host.

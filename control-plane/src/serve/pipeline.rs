@@ -12,6 +12,7 @@ use mesh_core::identity::TrustDomain;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::aside::aside;
 use crate::catalog::{self, Catalog, CatalogError};
 use crate::document::{DocumentSet, MeshSettings};
 use crate::grant::{GRANTS, Ledger, LedgerError, TOKENS};
@@ -32,10 +33,16 @@ pub(super) struct Sources {
     pub(super) trust_domain: TrustDomain,
 }
 
-/// The newest inputs, and the world they make.
+/// Keeps the newest inputs, and hands out the worlds that they make.
 pub(super) struct Pipeline {
     sources: Sources,
-    catalog: Catalog,
+    inputs: Inputs,
+}
+
+/// The newest inputs.
+#[derive(Clone)]
+struct Inputs {
+    catalog: Arc<Catalog>,
     config: Arc<Config>,
     granted: Vec<GrantedService>,
     instances: Arc<Instances>,
@@ -73,25 +80,22 @@ struct Stale {
 impl Pipeline {
     /// Reads everything once.
     pub(super) async fn load(sources: Sources) -> Result<Self, PipelineError> {
-        let catalog = Catalog::load(sources.store.as_ref(), &Catalog::default()).await?;
-        let config = config(&catalog, &sources.trust_domain);
+        let catalog = Catalog::load(sources.store.as_ref(), Arc::default()).await?;
+        let config = config(&catalog, &sources.trust_domain).await;
         let granted = granted(&sources.ledger).await?;
         let instances = sources.instances.borrow().clone();
-        Ok(Self { sources, catalog, config, granted, instances })
+        Ok(Self { sources, inputs: Inputs { catalog, config, granted, instances } })
     }
 
     /// The world as of the last reading.
     pub(super) fn published(&self) -> Published {
-        let registered = self.instances.iter().map(|(key, instance)| instance.workload(key));
-        let workloads = self.config.workloads().iter().cloned().chain(registered).collect();
-        let world = World::new(self.config.clone(), Fleet::new(workloads, self.granted.clone()));
-        let (documents, revision) = (self.catalog.documents().clone(), self.catalog.revision());
-        Published { world: Arc::new(world), documents, revision }
+        self.inputs.published()
     }
 
     /// Follows all inputs until the store closes, and hands everything new to `publish`.
-    pub(super) async fn run(mut self, publish: impl Fn(Published)) {
-        let mut changes = self.sources.store.watch("", self.catalog.revision());
+    pub(super) async fn run(mut self, publish: impl Fn(Published) + Send + Sync + 'static) {
+        let publish = Arc::new(publish);
+        let mut changes = self.sources.store.watch("", self.inputs.catalog.revision());
         let mut stale = Stale::default();
         let mut earliest = Instant::now();
         loop {
@@ -125,7 +129,9 @@ impl Pipeline {
                     stale = Stale::default();
                     earliest = Instant::now() + PAUSE;
                     if changed {
-                        publish(self.published());
+                        let (inputs, publish) = (self.inputs.clone(), publish.clone());
+                        // Streams are served on while the world is rebuilt and compared.
+                        aside(move || publish(inputs.published())).await;
                     }
                 }
                 Err(error) => {
@@ -135,7 +141,7 @@ impl Pipeline {
             }
             if broken {
                 // From what was read last; if that is forgotten too, the next turn reads everything again.
-                changes = self.sources.store.watch("", self.catalog.revision());
+                changes = self.sources.store.watch("", self.inputs.catalog.revision());
             }
         }
     }
@@ -145,21 +151,31 @@ impl Pipeline {
         let mut changed = false;
         if stale.services {
             let granted = granted(&self.sources.ledger).await?;
-            changed |= granted != self.granted;
-            self.granted = granted;
+            changed |= granted != self.inputs.granted;
+            self.inputs.granted = granted;
         }
         if stale.instances {
-            self.instances = self.sources.instances.borrow_and_update().clone();
+            self.inputs.instances = self.sources.instances.borrow_and_update().clone();
             changed = true;
         }
         if stale.documents {
-            let catalog = Catalog::load(self.sources.store.as_ref(), &self.catalog).await?;
+            let catalog = Catalog::load(self.sources.store.as_ref(), self.inputs.catalog.clone()).await?;
             // Published even when equal: whoever applied waits for its revision.
-            self.config = config(&catalog, &self.sources.trust_domain);
-            self.catalog = catalog;
+            self.inputs.config = config(&catalog, &self.sources.trust_domain).await;
+            self.inputs.catalog = catalog;
             changed = true;
         }
         Ok(changed)
+    }
+}
+
+impl Inputs {
+    fn published(&self) -> Published {
+        let registered = self.instances.iter().map(|(key, instance)| instance.workload(key));
+        let workloads = self.config.workloads().iter().cloned().chain(registered).collect();
+        let world = World::new(self.config.clone(), Fleet::new(workloads, self.granted.clone()));
+        let (documents, revision) = (self.catalog.documents().clone(), self.catalog.revision());
+        Published { world: Arc::new(world), documents, revision }
     }
 }
 
@@ -182,13 +198,16 @@ impl Stale {
     }
 }
 
-fn config(catalog: &Catalog, trust_domain: &TrustDomain) -> Arc<Config> {
-    let documents = catalog.documents();
-    let settings = documents.all::<MeshSettings>().first().map(|(_, settings)| (*settings).clone());
-    let mut settings = settings.unwrap_or_default();
+async fn config(catalog: &Arc<Catalog>, trust_domain: &TrustDomain) -> Arc<Config> {
     // Certificates say it, whatever a document says.
-    settings.trust_domain = trust_domain.as_str().to_owned();
-    Arc::new(Config::with_settings(documents, settings))
+    let (catalog, trust_domain) = (catalog.clone(), trust_domain.as_str().to_owned());
+    aside(move || {
+        let documents = catalog.documents();
+        let settings = documents.all::<MeshSettings>().first().map(|(_, settings)| (*settings).clone());
+        let settings = MeshSettings { trust_domain, ..settings.unwrap_or_default() };
+        Arc::new(Config::with_settings(documents, settings))
+    })
+    .await
 }
 
 async fn granted(ledger: &Ledger) -> Result<Vec<GrantedService>, LedgerError> {
@@ -250,7 +269,7 @@ mod tests {
             let text = format!(
                 "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 1}}]}}\n"
             );
-            let catalog = Catalog::load(self.store.as_ref(), &Catalog::default()).await.unwrap();
+            let catalog = Catalog::load(self.store.as_ref(), Arc::default()).await.unwrap();
             let plan = plan_apply(&catalog, &[Source::file("a.yaml", text)], &BTreeSet::new());
             assert!(plan.accepted(), "{:?}", plan.reports);
             self.store.commit(plan.transaction(&catalog)).await.unwrap();
@@ -295,6 +314,26 @@ mod tests {
             std::ptr::eq(first.world.config(), second.world.config()),
             "documents are not read for an instance"
         );
+    }
+
+    #[tokio::test]
+    async fn publishing_leaves_the_runtime_free() {
+        let fixture = fixture(100);
+        let (release, released) = std::sync::mpsc::channel();
+        let (publish, mut published) = mpsc::unbounded_channel();
+        let released = std::sync::Mutex::new(released);
+        let pipeline = fixture.load().await.unwrap();
+        let _running = AbortOnDropHandle::new(tokio::spawn(pipeline.run(move |new| {
+            released.lock().unwrap().recv().unwrap();
+            drop(publish.send(new));
+        })));
+        fixture.apply("a").await;
+        // There is one thread here: if the pipeline held it, nobody could let go on what it waits for.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        release.send(()).unwrap();
+        assert_eq!(published.recv().await.unwrap().revision, 1);
     }
 
     #[tokio::test]

@@ -16,24 +16,13 @@ pub use source::{DIRECTORY_FILES_MAX, SourceError, read_sources};
 
 use std::collections::BTreeSet;
 
-use crate::document::{DocumentSet, Reading, Source, check_whole};
+use crate::document::{DocumentSet, Reading, Source, attach, check_whole};
 
 /// Reads sources and says what is to be said about them, singly and as a whole.
 pub fn judge(sources: &[Source]) -> Reading {
     let mut reading = DocumentSet::read(sources);
-    for whole in check_whole(&reading.documents, &BTreeSet::new()) {
-        let name = whole.document.to_string();
-        let at =
-            reading.documents.get(&whole.document).map(|document| (document.file.clone(), document.span));
-        // A replaced document has a report of its own, so the name alone does not tell which is meant.
-        let report = reading.reports.iter_mut().rev().find(|report| {
-            report.document.as_ref() == Some(&name)
-                && at.as_ref() == Some(&(report.file.clone(), report.span))
-        });
-        if let Some(report) = report {
-            report.findings.push(whole.finding);
-        }
-    }
+    let findings = check_whole(&reading.documents, &BTreeSet::new());
+    attach(&mut reading.reports, findings, &reading.documents);
     reading
 }
 

@@ -94,11 +94,16 @@ impl Hub {
 
     /// Goes over to another world; streams that the difference concerns hear of it.
     pub fn publish(&self, world: Arc<World>) {
-        let (change, revision) = {
+        // Compared without the lock, for which every stream waits.
+        let last = self.world();
+        let mut change = Change::between(&last, &world);
+        let revision = {
             let mut cache = self.cache();
-            let change = Change::between(cache.world(), &world);
+            if !Arc::ptr_eq(cache.world(), &last) {
+                change = Change::Everything;
+            }
             cache.replace(world, &change);
-            (change, cache.revision())
+            cache.revision()
         };
         // Only now, so that whoever is woken finds the new world.
         self.streams().tell(&change, revision);

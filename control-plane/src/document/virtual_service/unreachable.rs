@@ -72,8 +72,10 @@ impl<'r> Taken<'r> {
             return;
         }
         let longer = self.prefixes.range::<str, _>((Bound::Excluded(path.as_str()), Bound::Unbounded));
-        let longer: Vec<&str> =
-            longer.map(|(prefix, _)| *prefix).take_while(|prefix| prefix.starts_with(path.as_str())).collect();
+        let longer: Vec<&str> = longer
+            .map(|(prefix, _)| *prefix)
+            .take_while(|prefix| prefix.starts_with(path.as_str()))
+            .collect();
         for prefix in longer {
             self.prefixes.remove(prefix);
         }
@@ -83,7 +85,10 @@ impl<'r> Taken<'r> {
     /// The prefix that `path` begins with.
     fn beginning(&self, path: &str) -> Option<(&'r str, usize)> {
         let mut not_after = self.prefixes.range::<str, _>((Bound::Unbounded, Bound::Included(path)));
-        not_after.next_back().filter(|(prefix, _)| path.starts_with(**prefix)).map(|(prefix, rule)| (*prefix, *rule))
+        not_after
+            .next_back()
+            .filter(|(prefix, _)| path.starts_with(**prefix))
+            .map(|(prefix, rule)| (*prefix, *rule))
     }
 }
 
