@@ -172,6 +172,22 @@ async fn a_stored_document_that_cannot_be_read_stops_everything() {
     check(&other.replace("hosts", "host").replace("subsets", "sets"), "a:7").await;
 }
 
+#[tokio::test]
+async fn the_largest_document_that_is_judged_good_can_be_kept() {
+    let fixture = fixture();
+    let large = |letters: usize| format!("{RULE}    # \"{}\n", "a".repeat(letters));
+    let refused = |plan: &Plan| plan.reports.iter().any(|report| !report.findings.is_empty());
+    let (mut good, mut bad) = (0, 2 * crate::document::DOCUMENT_BYTES_MAX);
+    while bad - good > 1 {
+        let middle = good.midpoint(bad);
+        let text = large(middle);
+        let plan = plan_apply(&Catalog::default(), &[Source::file("a\"b.yaml", text)], &BTreeSet::new());
+        *if refused(&plan) { &mut bad } else { &mut good } = middle;
+    }
+    let (_, outcome) = fixture.apply("a\"b.yaml", &large(good)).await;
+    assert!(matches!(outcome, Some(Outcome::Committed { .. })), "{outcome:?}");
+}
+
 #[test]
 fn what_is_found_of_many_documents_is_told_of_each() {
     // Quadratic work here would take minutes, not a moment.

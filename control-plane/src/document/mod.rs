@@ -36,6 +36,7 @@ mod service;
 mod service_entry;
 mod session_persistence;
 mod set;
+mod size;
 mod spec;
 mod spelling;
 mod value;
@@ -60,8 +61,8 @@ pub use metadata::{DEFAULT_NAMESPACE, Metadata};
 pub use name::{SERVICE_DOMAIN, qualified};
 pub use pattern::{REGEX_BYTES_MAX, StringMatch};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
-pub use read::{Reading, Report, Source};
 pub use printable::Printable;
+pub use read::{Reading, Report, Source};
 pub use reader::{FieldFact, Support};
 pub use reference_grant::{ReferenceGrant, Referent, Referrer, is_granted};
 pub use route_filter::{PathModifier, RouteFilters, RouteMirror, RouteRedirect, RouteRewrite};
@@ -71,6 +72,7 @@ pub use service::{Service, ServicePort, TargetPort};
 pub use service_entry::{EntryPort, Location, Resolution, ServiceEntry};
 pub use session_persistence::{Carrier, SessionPersistence};
 pub use set::{Age, Document, DocumentKey, DocumentSet};
+pub use size::DOCUMENT_BYTES_MAX;
 pub use spec::{Spec, SpecOf, known_fields};
 pub use virtual_service::{
     Abort, AbortStatus, CorsPolicy, Delay, Delegate, DirectResponse, Fault, HttpAction, HttpMatch, HttpRule,

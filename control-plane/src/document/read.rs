@@ -14,6 +14,7 @@ use super::metadata::{self, DEFAULT_NAMESPACE, Metadata};
 use super::reader::Reader;
 use super::scalar;
 use super::set::{Age, Created, Document, DocumentKey, DocumentSet};
+use super::size;
 use super::spec::Spec;
 use super::value::{Value, object};
 use super::yaml::{self, Content, Node, Span, Tree};
@@ -166,7 +167,12 @@ fn read_document(file: &Arc<str>, tree: &Tree, order: u64) -> (Report, Option<Do
     let loose =
         format!("{kind_name}/{}/{}", loose(root, "namespace", DEFAULT_NAMESPACE), loose(root, "name", ""));
     let facts = match kind::look_up(api_version, kind_name) {
-        Known::Kind(facts) => facts,
+        Known::Kind(facts) => {
+            if let Some(found) = size::check(file, tree) {
+                return (report(Some(loose), vec![found]), None);
+            }
+            facts
+        }
         refused => {
             let found = refuse(&refused, api_version, kind_name, root.span);
             return (report(Some(loose), vec![found]), None);

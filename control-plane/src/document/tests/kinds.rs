@@ -184,3 +184,15 @@ fn workload_facts_are_read() {
     assert!(!slice.endpoints[0].ready);
     assert_eq!(slice.ports[0].port, 1);
 }
+
+#[test]
+fn a_document_larger_than_is_kept_is_one_error() {
+    let large = |bytes: usize| {
+        let route = document(NETWORKING, "VirtualService", "{hosts: [b], http: [{}]}");
+        format!("---\n{route}# {}\n", "a".repeat(bytes))
+    };
+    let reports = read(&format!("{}{}", document("v1", "Service", "{}"), large(DOCUMENT_BYTES_MAX))).reports;
+    let [finding] = &reports[1].findings[..] else { panic!("{:?}", reports[1].findings) };
+    assert_eq!((finding.code, reports[1].at(finding.span)), (Code::TooLarge, "a.yaml:6".to_owned()));
+    assert!(!found(&large(DOCUMENT_BYTES_MAX / 2)).iter().any(|(code, _)| *code == Code::TooLarge));
+}
