@@ -32,6 +32,8 @@ pub enum Code {
     TooLarge,
     /// A kind that its API group does not have.
     UnknownKind,
+    /// A kind that is skipped, and is probably one of the mesh's with its group or name misspelled.
+    MisspelledKind,
     /// A version of a known kind that is not served.
     UnknownVersion,
     /// A field that the kind does not have.
@@ -103,6 +105,7 @@ impl Code {
             Self::UnsupportedKind | Self::UnsupportedField => Verdict::Unsupported,
             Self::NoEffect
             | Self::Inert
+            | Self::MisspelledKind
             | Self::Deprecated
             | Self::Suspicious
             | Self::UnknownHost
@@ -129,9 +132,6 @@ impl Code {
     }
 }
 
-impl Verdict {
-    /// The gravest verdict among `findings`.
-    pub fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Self {
 impl Severity {
     /// The word for it, as in JSON.
     pub fn name(self) -> &'static str {
@@ -143,6 +143,9 @@ impl Severity {
     }
 }
 
+impl Verdict {
+    /// The gravest verdict among `findings`.
+    pub fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Self {
         findings.into_iter().map(|finding| finding.code.verdict()).max().unwrap_or(Self::Valid)
     }
 

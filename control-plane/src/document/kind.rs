@@ -1,9 +1,13 @@
 //! Which kinds there are, by API group and version, and what becomes of each.
 //!
 //! Three answers are possible for a kind of the mesh's own groups: read, kept inert, refused by name. A kind that is in
-//! none of these lists does not exist, which is an error; a kind of any other group is none of the mesh's, and skipped.
+//! none of these lists does not exist, which is an error; a kind of any other group is none of the mesh's, and skipped:
+//! with a warning where it looks like one of the mesh's that was misspelled, because a policy that is not read lets in
+//! whom it was to keep out.
 
 use serde::Serialize;
+
+use super::spelling::distance;
 
 /// A kind of document that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -108,6 +112,18 @@ pub(super) struct KindFacts {
 }
 
 impl KindFacts {
+    /// Whether the name of the kind means something in a mesh only.
+    fn is_ours_alone(&self) -> bool {
+        [NETWORKING, SECURITY, GATEWAY_API].contains(&self.group) || self.name == "MeshSettings"
+    }
+
+    /// How a document of the kind begins.
+    pub(super) fn head(&self) -> String {
+        let slash = if self.group.is_empty() { "" } else { "/" };
+        let version = self.versions.first().unwrap_or(&"v1");
+        format!("`apiVersion: {}{slash}{version}` and `kind: {}`", self.group, self.name)
+    }
+
     /// Whether the kind is defined in protobuf, whose reader takes field names in both spellings.
     pub(super) fn is_of_protobuf(&self) -> bool {
         self.group.ends_with("istio.io") || self.group == OWN
@@ -123,6 +139,8 @@ pub(super) enum Known {
     Version(&'static KindFacts),
     /// No kind of this group, which is the mesh's own.
     Unknown,
+    /// None of the mesh's as it stands, but so like this one that it is probably meant.
+    Misspelled(&'static KindFacts),
     /// None of the mesh's.
     Foreign,
 }
@@ -131,10 +149,30 @@ pub(super) enum Known {
 pub(super) fn look_up(api_version: &str, kind: &str) -> Known {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let Some(facts) = KINDS.iter().find(|facts| facts.group == group && facts.name == kind) else {
-        return if OWN_GROUPS.contains(&group) { Known::Unknown } else { Known::Foreign };
+        if OWN_GROUPS.contains(&group) {
+            return Known::Unknown;
+        }
+        return nearest(group, kind).map_or(Known::Foreign, Known::Misspelled);
     };
     if facts.versions.contains(&version) { Known::Kind(facts) } else { Known::Version(facts) }
 }
+
+/// The kind that was probably meant by one of another group. A kind whose name means something in a mesh only is taken for
+/// ours in any group; one that others have too (Knative's `Service`) only where the group is right, or nearly so.
+fn nearest(group: &str, kind: &str) -> Option<&'static KindFacts> {
+    let far = |facts: &KindFacts| {
+        let (of_group, of_kind) = (distance(group, facts.group), distance(kind, facts.name));
+        let near = of_group <= facts.group.len() / GROUP_LETTERS_PER_SLIP && of_kind <= SLIPS_MAX;
+        (near || (facts.is_ours_alone() && of_kind <= 1)).then_some((of_kind, of_group))
+    };
+    let near = KINDS.iter().filter_map(|facts| Some((far(facts)?, facts)));
+    near.min_by_key(|(far, _)| *far).map(|(_, facts)| facts)
+}
+
+/// One slip of the pen is forgiven for so many letters of a group: none in `""`, three in `networking.istio.io`.
+const GROUP_LETTERS_PER_SLIP: usize = 6;
+/// Letters that may be wrong in a kind whose group is right.
+const SLIPS_MAX: usize = 2;
 
 /// Kinds of a group that can be written, for messages.
 pub(super) fn names(group: &str) -> Vec<&'static str> {

@@ -281,6 +281,11 @@ fn refuse(known: &Known, api_version: &str, kind: &str, span: Span) -> Finding {
             format!("{kind} has no version `{api_version}`"),
             format!("write one of {}", facts.versions.join(", ")),
         ),
+        Known::Misspelled(meant) => (
+            Code::MisspelledKind,
+            format!("skipped: {api_version} {kind} is none of the mesh's kinds, though much like one"),
+            format!("if the mesh's is meant, write {}", meant.head()),
+        ),
         Known::Foreign | Known::Kind(_) => (
             Code::Skipped,
             format!("skipped: {kind} carries no mesh configuration"),

@@ -4,14 +4,16 @@
 
 /// The known name that differs least from what was written, if it is near enough to be meant.
 pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
-    let written: Vec<char> = camel_case(written).to_lowercase().chars().take(NAME_CHARACTERS_MAX).collect();
-    let ranked = known.iter().map(|name| (distance(&written, &name.to_lowercase()), *name));
+    let written: String = camel_case(written).chars().take(NAME_CHARACTERS_MAX).collect();
+    let ranked = known.iter().map(|name| (distance(&written, name), *name));
     let (distance, name) = ranked.min_by_key(|(distance, _)| *distance)?;
-    (distance <= name.len().max(written.len()) / 2).then_some(name)
+    (distance <= name.len().max(written.chars().count()) / 2).then_some(name)
 }
 
-/// Levenshtein's distance.
-fn distance(left: &[char], right: &str) -> usize {
+/// Levenshtein's distance, whatever the case; of what was written, only as much is looked at as is quoted back.
+pub(super) fn distance(written: &str, right: &str) -> usize {
+    let left: Vec<char> = written.to_lowercase().chars().take(NAME_CHARACTERS_MAX).collect();
+    let right = right.to_lowercase();
     let mut row: Vec<usize> = (0..=left.len()).collect();
     for (index, wanted) in right.chars().enumerate() {
         let mut diagonal = row[0];

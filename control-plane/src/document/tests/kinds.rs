@@ -140,7 +140,10 @@ fn kinds_are_known_by_group() {
     row("v1", "ConfigMap", &[Code::Skipped]);
     row("apps/v1", "StatefulSet", &[Code::Skipped]);
     row("apps/v1", "Deployment", &[Code::Skipped]);
-    row("example.com/v1", "VirtualService", &[Code::Skipped]);
+    row("serving.knative.dev/v1", "Service", &[Code::Skipped]);
+    row("argoproj.io/v1alpha1", "Rollout", &[Code::Skipped]);
+    row("cert-manager.io/v1", "Certificate", &[Code::Skipped]);
+    row("networking.k8s.io/v1", "NetworkPolicy", &[Code::Skipped]);
     row("networking.istio.io/v1", "VirtualServise", &[Code::UnknownKind]);
     row("networking.istio.io/v2", "VirtualService", &[Code::UnknownVersion]);
     row("networking.istio.io/v1", "HTTPRoute", &[Code::UnknownKind]);
@@ -183,6 +186,33 @@ fn workload_facts_are_read() {
     let (_, slice) = reading.documents.all::<EndpointSlice>()[0];
     assert!(!slice.endpoints[0].ready);
     assert_eq!(slice.ports[0].port, 1);
+}
+
+#[test]
+fn a_kind_that_looks_like_one_of_the_mesh_is_not_passed_over_in_silence() {
+    let row = |api_version: &str, kind: &str, meant: &str| {
+        let reports = read(&document(api_version, kind, "{}")).reports;
+        let [finding] = &reports[0].findings[..] else { panic!("{reports:?}") };
+        assert_eq!(finding.code.severity(), Severity::Warning);
+        assert!(finding.next.ends_with(meant), "{api_version} {kind}: {}", finding.next);
+    };
+    let policy = "`apiVersion: security.istio.io/v1` and `kind: AuthorizationPolicy`";
+    row("security.isto.io/v1", "AuthorizationPolicy", policy);
+    row("policy.example.com/v1", "AuthorizationPolicy", policy);
+    row("example.com/v1", "AuthorisationPolicy", policy);
+    row(
+        "networking.isto.io/v1",
+        "VirtualServce",
+        "`apiVersion: networking.istio.io/v1` and `kind: VirtualService`",
+    );
+    row("networking.isto.io/v1", "Gateway", "`apiVersion: networking.istio.io/v1` and `kind: Gateway`");
+    row("v1", "Sevice", "`apiVersion: v1` and `kind: Service`");
+    row("v1", "service", "`apiVersion: v1` and `kind: Service`");
+    row(
+        "proxyles.mesh/v1alpha1",
+        "MeshSettings",
+        "`apiVersion: proxyless.mesh/v1alpha1` and `kind: MeshSettings`",
+    );
 }
 
 #[test]
