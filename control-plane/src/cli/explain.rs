@@ -131,7 +131,8 @@ fn request_lines(path: &str) -> Result<Vec<String>, Failure> {
         path => Box::new(std::fs::File::open(path).map_err(unreadable)?),
     };
     let lines: Result<Vec<String>, _> = std::io::BufReader::new(reader).lines().collect();
-    Ok(lines.map_err(unreadable)?.into_iter().filter(|line| !line.trim().is_empty()).collect())
+    // An empty line too has its answer, so that the n-th answer is the n-th line's.
+    lines.map_err(unreadable)
 }
 
 fn print_one(answer: &str, format: Output) -> Result<Exit, Failure> {

@@ -7,6 +7,7 @@ use mesh_core::resource::InvalidResource;
 
 use super::closure::{Client, Translate};
 use super::decision::{Decision, Outcome};
+use super::object::Object;
 use super::question::{Overrides, Protocol, Question};
 use super::request::Request;
 use super::target::Target;
@@ -90,8 +91,7 @@ impl Explainer {
 
     /// Answers one line of JSON with one line of JSON; a question without an answer yields `{"error": "…"}`.
     pub fn answer_line(&mut self, line: &str) -> String {
-        let question = serde_json::from_str(line).map_err(|error| Unanswerable::Malformed(error.to_string()));
-        let answer = question.and_then(|question: Question| self.answer(&question));
+        let answer = read(line).and_then(|question| self.answer(&question));
         match answer {
             Ok(decision) => serde_json::json!(decision).to_string(),
             Err(error) => serde_json::json!({"error": error.to_string()}).to_string(),
@@ -133,6 +133,14 @@ impl Explainer {
         let config = Config::with_settings(&self.documents, settings);
         self.variants.insert(overrides.clone(), self.world.reconfigured(Arc::new(config)));
     }
+}
+
+fn read(line: &str) -> Result<Question, Unanswerable> {
+    if line.trim().is_empty() {
+        return Err(Unanswerable::Malformed("the line is empty".to_owned()));
+    }
+    let read = serde_json::from_str(line).map(|Object(question)| question);
+    read.map_err(|error| Unanswerable::Malformed(error.to_string()))
 }
 
 fn inbound_only(
@@ -190,7 +198,7 @@ fn not_honoured(question: &Question) -> Vec<String> {
 pub(super) fn is_grpc(question: &Question, request: &Request) -> bool {
     let by_headers =
         || request.parts.as_ref().is_some_and(|parts| mesh_core::status::is_grpc(&parts.headers));
-    question.protocol == Protocol::Grpc || by_headers()
+    question.protocol() == Protocol::Grpc || by_headers()
 }
 
 /// As many variants of the settings are kept.

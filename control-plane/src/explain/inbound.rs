@@ -87,7 +87,7 @@ pub(super) fn decide(
         MtlsMode::Disable => Transport::Plaintext,
         MtlsMode::Permissive | MtlsMode::Strict => Transport::Mtls,
     });
-    let result = transport_result(&listener, transport, question.protocol, target.protocol);
+    let result = transport_result(&listener, transport, question.protocol(), target.protocol);
     let mtls = (transport, result) == (Transport::Mtls, TransportResult::Accepted);
     let inbound = Inbound {
         workload: owned(&listener.workload),
@@ -114,7 +114,7 @@ pub(super) fn decide(
             Inbound { reason: Some(reason), ..inbound }
         }
         TransportResult::ForwardUntouched => judge.bytes(inbound, trace),
-        TransportResult::Accepted if question.protocol == Protocol::Tcp => judge.bytes(inbound, trace),
+        TransportResult::Accepted if question.protocol() == Protocol::Tcp => judge.bytes(inbound, trace),
         TransportResult::Accepted => match &arriving.head {
             Ok(head) => judge.http(inbound, head.clone(), trace),
             Err(NotCanonical(reason)) => judge.unreadable(inbound, reason),
@@ -170,7 +170,7 @@ impl Judge<'_> {
         let request = InboundRequest {
             authority: authority.clone(),
             path: request::path_and_query(&head.uri),
-            headers: request::pairs(&head.headers),
+            headers: request::pairs(&head.headers, &self.question.headers),
         };
         let path = match canonicalize_uri(&mut head.uri, PathNormalization::None) {
             Ok(path) => path,

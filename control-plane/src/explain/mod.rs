@@ -9,8 +9,9 @@
 //!
 //! # Layout
 //!
-//! `question` and `decision` (with `inbound_decision`) are the contract; `explainer` answers; `closure` goes through the wire;
-//! `request`, `outbound`, `fault`, `split`, `target` and `inbound` are the steps; `text` is the answer for people.
+//! `question` and `decision` (with `inbound_decision`) are the contract, read from an `object`; `explainer` answers; `closure`
+//! goes through the wire; `request`, `outbound`, `fault`, `split`, `target` and `inbound` are the steps; `text` is the
+//! answer for people.
 
 mod closure;
 mod decision;
@@ -18,6 +19,7 @@ mod explainer;
 mod fault;
 mod inbound;
 mod inbound_decision;
+mod object;
 mod outbound;
 mod question;
 mod request;

@@ -86,7 +86,7 @@ impl Step<'_> {
         decision.trace.push(format!("{dialled}: the mesh has no such host"));
         decision.outcome = Outcome::Passthrough;
         if let Some(parts) = &self.request.parts {
-            decision.upstream_request = Some(upstream_request(parts).map_err(bad_request)?);
+            decision.upstream_request = Some(self.upstream_request(parts).map_err(bad_request)?);
         }
         Ok(None)
     }
@@ -111,7 +111,7 @@ impl Step<'_> {
         decision.trace.append(&mut steps.0);
         let route = route.ok_or(Fault::NoRoute)?;
         decision.route = Some(taken(&route.provenance));
-        if self.question.protocol == Protocol::Tcp && route.provenance.document.is_some() {
+        if self.question.protocol() == Protocol::Tcp && route.provenance.document.is_some() {
             decision.outcome = Outcome::Unsupported;
             decision.reason = Some("TCP on a port whose rules are for HTTP".to_owned());
             return Ok(None);
@@ -123,13 +123,13 @@ impl Step<'_> {
         if let Some(CorsVerdict::Answer(headers)) = cors {
             decision.outcome = Outcome::DirectResponse;
             decision.status = Some(200);
-            let headers = request::pairs(&headers);
+            let headers = request::pairs(&headers, &[]);
             decision.direct_response = Some(DirectAnswer { status: 200, body: String::new(), headers });
             return Ok(None);
         }
         decision.response_headers = changes(&route.response_headers);
         if let Some(CorsVerdict::Allow(headers)) = cors {
-            decision.response_headers.set.extend(request::pairs(&headers));
+            decision.response_headers.set.extend(request::pairs(&headers, &[]));
         }
         match &route.action {
             RouteAction::Redirect(redirect) => {
@@ -150,7 +150,7 @@ impl Step<'_> {
                 decision.status = Some(if is_grpc { 200 } else { status });
                 decision.grpc_status = is_grpc.then(|| grpc_status_of(response.status));
                 decision.direct_response =
-                    Some(DirectAnswer { status, body, headers: request::pairs(&headers) });
+                    Some(DirectAnswer { status, body, headers: request::pairs(&headers, &[]) });
                 Ok(None)
             }
             RouteAction::Forward(forward) => {
@@ -191,7 +191,7 @@ impl Step<'_> {
         let shown = decision.chosen.map_or(&destinations[0], |chosen| &destinations[chosen]);
         let mut shown_parts = parts.clone();
         route.apply_request(shown, &mut shown_parts).map_err(bad_request)?;
-        decision.upstream_request = Some(upstream_request(&shown_parts).map_err(bad_request)?);
+        decision.upstream_request = Some(self.upstream_request(&shown_parts).map_err(bad_request)?);
         let of_destination = changes(&shown.response_headers);
         decision.response_headers.set.extend(of_destination.set);
         decision.response_headers.add.extend(of_destination.add);
@@ -207,6 +207,15 @@ impl Step<'_> {
         decision.response_headers.add.extend(told.map(|cookie| ("set-cookie".to_owned(), cookie)));
         route.apply_request(sample, &mut parts).map_err(bad_request)?;
         Ok(Some(Arriving::at(cluster, &parts)))
+    }
+
+    fn upstream_request(&self, parts: &http::request::Parts) -> Result<UpstreamRequest, NotCanonical> {
+        Ok(UpstreamRequest {
+            method: parts.method.to_string(),
+            authority: outbound_authority(&parts.uri, &parts.headers)?.to_owned(),
+            path: request::path_and_query(&parts.uri),
+            headers: request::pairs(&parts.headers, &self.question.headers),
+        })
     }
 
     /// The other side of a request that is sent.
@@ -334,15 +343,6 @@ fn mirror(mirror: &WireMirror) -> Mirror {
         port: name.map_or(0, |name| name.port),
         percentage: mirror.fraction.percentage(),
     }
-}
-
-fn upstream_request(parts: &http::request::Parts) -> Result<UpstreamRequest, NotCanonical> {
-    Ok(UpstreamRequest {
-        method: parts.method.to_string(),
-        authority: outbound_authority(&parts.uri, &parts.headers)?.to_owned(),
-        path: request::path_and_query(&parts.uri),
-        headers: request::pairs(&parts.headers),
-    })
 }
 
 fn changes(operations: &HeaderOperations) -> HeaderChanges {

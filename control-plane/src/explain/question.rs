@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use mesh_core::canonical::PathNormalization;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::object::Object;
 use crate::document::OutboundTrafficPolicy;
 
 /// One question. Only `url` is required.
@@ -17,14 +18,14 @@ pub struct Question {
     pub method: Option<String>,
     /// As the caller wrote it; its authority is what is dialled.
     pub url: String,
-    /// What is spoken.
-    #[serde(default)]
-    pub protocol: Protocol,
+    /// What is spoken, where the URL does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
     /// The headers; a `host` among them is what the request says, apart from what is dialled.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
     /// Who calls.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub from: From,
     /// The gateway where the request enters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +34,7 @@ pub struct Question {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<Transport>,
     /// The serving workload, where a certain one is meant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "objects", skip_serializing_if = "Option::is_none")]
     pub at: Option<At>,
     /// Whether routing is skipped and only `at` asked.
     #[serde(default)]
@@ -42,7 +43,7 @@ pub struct Question {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sni: Option<String>,
     /// Settings of the mesh for this question.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "objects", skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Overrides>,
     /// Key sets for tokens.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -56,11 +57,10 @@ pub struct Question {
 }
 
 /// What is spoken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// HTTP/1.1.
-    #[default]
     Http,
     /// HTTP/2.
     Http2,
@@ -149,6 +149,7 @@ pub struct Overrides {
     /// Locality-aware balancing.
     pub locality: Option<Ignored>,
     /// `exportTo` of documents that have none.
+    #[serde(deserialize_with = "objects")]
     pub default_export_to: Option<ExportTo>,
 }
 
@@ -199,13 +200,27 @@ impl From {
 impl Question {
     /// The method.
     pub fn method(&self) -> &str {
-        let default = if self.protocol == Protocol::Grpc { "POST" } else { "GET" };
+        let default = if self.protocol() == Protocol::Grpc { "POST" } else { "GET" };
         self.method.as_deref().unwrap_or(default)
+    }
+
+    /// What is spoken: what the question says, else what its URL does.
+    pub fn protocol(&self) -> Protocol {
+        let by_url = if self.url.starts_with("tcp://") { Protocol::Tcp } else { Protocol::Http };
+        self.protocol.unwrap_or(by_url)
     }
 }
 
 fn default_namespace() -> String {
     crate::document::DEFAULT_NAMESPACE.to_owned()
+}
+
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::<Object<T>>::deserialize(deserializer).map(|value| value.map(|Object(value)| value))
 }
 
 fn draw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
@@ -241,9 +256,7 @@ pub struct InvalidArgument {
 impl Question {
     /// A question about a method and a URL, as `mesh explain METHOD URL` asks it.
     pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
-        let url = url.into();
-        let protocol = if url.starts_with("tcp://") { Protocol::Tcp } else { Protocol::default() };
-        Self { method: Some(method.into()), url, protocol, ..Self::default() }
+        Self { method: Some(method.into()), url: url.into(), ..Self::default() }
     }
 
     /// Adds `-H 'name: value'`.
@@ -328,8 +341,11 @@ impl Question {
 }
 
 fn workload(argument: &str) -> Result<(String, String), InvalidArgument> {
+    let is_name = |name: &str| {
+        !name.is_empty() && !name.contains(|letter: char| letter == '/' || letter.is_whitespace())
+    };
     let names =
-        argument.split_once('/').filter(|(namespace, account)| !namespace.is_empty() && !account.is_empty());
+        argument.split_once('/').filter(|(namespace, account)| is_name(namespace) && is_name(account));
     let (namespace, account) = names.ok_or_else(|| refuse(argument, "NAMESPACE/SERVICE_ACCOUNT"))?;
     Ok((namespace.to_owned(), account.to_owned()))
 }

@@ -1,5 +1,7 @@
 //! The request of a question as the data path has it: head, what is dialled, what it says.
 
+use std::collections::HashMap;
+
 use http::header::{HOST, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -29,7 +31,7 @@ impl Request {
         let (scheme, default_port) = match scheme {
             "http" | "grpc" => ("http", 80),
             "https" => ("https", 443),
-            "tcp" if question.protocol == Protocol::Tcp => ("http", 0),
+            "tcp" if question.protocol() == Protocol::Tcp => ("http", 0),
             "tcp" => return Err(refuse("`tcp://` goes with `protocol: tcp`")),
             _ => return Err(refuse("its scheme is not http, https or tcp")),
         };
@@ -90,10 +92,24 @@ fn headers(question: &Question) -> Result<HeaderMap, Unanswerable> {
     Ok(headers)
 }
 
-/// Headers as pairs, without the one that says the authority.
-pub(super) fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
-    let others = headers.iter().filter(|(name, _)| *name != HOST);
-    others.map(|(name, value)| (name.to_string(), text(value))).collect()
+/// Headers as pairs, without the one that says the authority: those asked about in the order of the question, then what
+/// was added. The map's own order says nothing, for it keeps the values of a name together and fills the gap of a removed
+/// name with its last one; between names order has no meaning, so the data path does not pay for it.
+pub(super) fn pairs(headers: &HeaderMap, asked: &[(String, String)]) -> Vec<(String, String)> {
+    let mut left: HashMap<&str, _> =
+        headers.keys().map(|name| (name.as_str(), headers.get_all(name).iter())).collect();
+    left.remove(HOST.as_str());
+    let mut pairs = Vec::with_capacity(headers.len());
+    for (name, _) in asked {
+        let name = name.to_ascii_lowercase();
+        let value = left.get_mut(name.as_str()).and_then(Iterator::next);
+        pairs.extend(value.map(|value| (name, text(value))));
+    }
+    for name in headers.keys() {
+        let values = left.remove(name.as_str()).into_iter().flatten();
+        pairs.extend(values.map(|value| (name.to_string(), text(value))));
+    }
+    pairs
 }
 
 /// A header's value; what is no text is shown as well as it can be.

@@ -226,12 +226,52 @@ fn a_bad_line_is_an_error_in_its_place() {
     };
     check("{", "not understood");
     check("{}", "url");
+    check(" ", "empty");
+    check(r#"["GET", "http://reviews:9080/"]"#, "an object");
+    check(r#"{"url": "http://reviews:9080/", "from": ["default", "a"]}"#, "an object");
+    check(r#"{"url": "http://reviews:9080/", "mesh": {"default_export_to": [["*"]]}}"#, "an object");
+    check(r#"{"url": "tcp://reviews:9080", "protocol": "http"}"#, "tcp");
     check(r#"{"url": "reviews:9080"}"#, "scheme");
     check(r#"{"url": "tcp://reviews", "protocol": "tcp"}"#, "port");
     check(r#"{"url": "http://reviews:9080/", "color": "red"}"#, "color");
     check(r#"{"url": "http://reviews:9080/", "draw": 1.0}"#, "draw");
     check(r#"{"url": "http://reviews:9080/", "inbound_only": true}"#, "at");
     check(r#"{"url": "http://reviews:9080/", "method": "GE T"}"#, "method");
+}
+
+#[test]
+fn a_url_for_bytes_says_what_is_spoken() {
+    let (short, long) = (json!({"url": "tcp://b:80"}), json!({"url": "tcp://b:80", "protocol": "tcp"}));
+    assert_eq!(answer(BOOKINFO, short), answer(BOOKINFO, long));
+}
+
+#[test]
+fn headers_go_up_in_the_order_of_the_question() {
+    let documents = format!(
+        "{BOOKINFO}---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: ordered}}
+spec:
+  hosts: [ordered]
+  http:
+  - route: [{{destination: {{host: reviews}}}}]
+    headers: {{request: {{remove: [x-r], add: {{x-b: '1'}}, set: {{x-s: new}}}}}}
+"
+    );
+    let asked = json!([["X-R", "1"], ["h", "1"], ["x-s", "old"], ["x-a", "1"], ["h", "2"]]);
+    let sent = json!([["h", "1"], ["x-s", "new"], ["x-a", "1"], ["h", "2"], ["x-b", "1"]]);
+    let answer = answer(&documents, json!({"url": "http://ordered:9080/", "headers": asked}));
+    assert_eq!(answer["upstream_request"]["headers"], sent);
+    assert_eq!(answer["inbound"]["request"]["headers"], sent);
+}
+
+#[test]
+fn a_workload_is_two_names() {
+    for bad in ["a/b/c", "a", "/a", "a/", "a/ b", ""] {
+        let mut question = Question::new("GET", "http://reviews:9080/");
+        assert!(question.from(bad).is_err() && question.at(bad).is_err(), "{bad}");
+    }
 }
 
 #[test]
