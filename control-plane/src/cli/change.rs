@@ -48,6 +48,9 @@ pub(super) fn print(response: &ChangeResponse, wanted: Wanted, format: Format) -
         Format::Yaml => output::print(documents(response))?,
         Format::Table => output::print(to_text(response, wanted))?,
     }
+    if response.changes.is_empty() && verdicts.is_empty() {
+        eprintln!("notice: there is no document in what -f names, so there is nothing to do");
+    }
     if format != Format::Json {
         output::say(&verdicts.text);
     }
@@ -97,6 +100,11 @@ impl Verdicts {
             }
         }
         Ok(Self { json, text: said, exit })
+    }
+
+    /// Whether there was no document to say anything about.
+    fn is_empty(&self) -> bool {
+        self.json.as_array().is_none_or(Vec::is_empty)
     }
 }
 
