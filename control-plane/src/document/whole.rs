@@ -145,19 +145,13 @@ impl Whole<'_> {
         field: &str,
     ) {
         let host = qualified(&route.host.value, &document.key.namespace);
-        if let Some(subset) = &route.subset {
-            if !subsets.covering(&host).any(|defined| defined.contains(subset.value.as_str())) {
-                let message = format!("no DestinationRule of {host} defines the subset `{}`", subset.value);
-                let next = "define it in a DestinationRule, applied before or together with this document";
-                self.note(
-                    document,
-                    Code::DanglingSubset,
-                    format!("{field}.subset"),
-                    subset.span,
-                    message,
-                    next,
-                );
-            }
+        if let Some(subset) = &route.subset
+            && !subsets.covering(&host).any(|defined| defined.contains(subset.value.as_str()))
+        {
+            let message = format!("no DestinationRule of {host} defines the subset `{}`", subset.value);
+            let next = "define it in a DestinationRule, applied before or together with this document";
+            let field = format!("{field}.subset");
+            self.note(document, Code::DanglingSubset, field, subset.span, message, next);
         }
         if !self.hosts.knows(&host) {
             self.unknown_host(document, &host, format!("{field}.host"), route.host.span);
