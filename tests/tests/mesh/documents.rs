@@ -88,13 +88,16 @@ fn a_bad_document_is_refused_whole_and_named() {
 
 fn one_error(what: &str, applied: &Finished, named: &[&str]) {
     assert_eq!(applied.code, Some(1), "{what}: {}{}", applied.stdout, applied.stderr);
-    let errors: Vec<&str> = applied
-        .stderr
-        .lines()
-        .filter(|line| line.contains("bad.yaml") && line.contains(": error: "))
+    let lines: Vec<&str> = applied.stderr.lines().collect();
+    // The next step stands below its error.
+    let errors: Vec<String> = lines
+        .iter()
+        .zip(lines.iter().skip(1).chain(&[""]))
+        .filter(|(line, _)| line.contains("bad.yaml") && line.contains(": error: "))
+        .map(|(line, below)| format!("{line}\n{below}"))
         .collect();
-    let [error] = errors[..] else { panic!("{what}: not one error:\n{}", applied.stderr) };
-    for word in named.iter().chain(&["next"]) {
+    let [error] = &errors[..] else { panic!("{what}: not one error:\n{}", applied.stderr) };
+    for word in named.iter().chain(&["\n    next: "]) {
         assert!(error.contains(word), "{what}: `{word}` is missing in: {error}");
     }
 }
