@@ -14,6 +14,7 @@ mod gateway_routes;
 mod grpcio;
 mod impostor;
 mod joining;
+mod matcher;
 mod sessions;
 mod simple_mode;
 mod store_kill;
