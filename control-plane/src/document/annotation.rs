@@ -48,15 +48,10 @@ fn sticky_key(reader: &mut Reader, span: Span, kind: Kind, text: &str) -> Option
         reader.note(Code::Conflict, span, message, next);
         return None;
     }
-    let next = "write `header:NAME`, `cookie:NAME` or `identity`";
-    match text.parse() {
-        Ok(key) => return Some(key),
-        Err(problem @ NotAStickyKey::Claim(_)) => {
-            reader.note(Code::UnsupportedField, span, problem.to_string(), next);
-        }
-        Err(problem) => reader.note(Code::InvalidValue, span, problem.to_string(), next),
-    }
-    None
+    let next = "write `header:NAME`, `cookie:NAME`, `claim:NAME` or `identity`";
+    text.parse()
+        .map_err(|problem: NotAStickyKey| reader.note(Code::InvalidValue, span, problem.to_string(), next))
+        .ok()
 }
 
 fn dry_run(reader: &mut Reader, span: Span, text: &str) {

@@ -32,7 +32,7 @@ pub(super) fn choose<'s>(
     };
     let sticky = split.sticky_key().map(|key| Sticky {
         on: key.to_string(),
-        key: key.of(&source).map(|key| String::from_utf8_lossy(key).into_owned()),
+        key: key.of(&source).map(|key| String::from_utf8_lossy(&key).into_owned()),
         set_cookie: match &choice {
             Some(Choice { session: Some(session), .. }) => session.set_cookie_to_come(),
             Some(choice) if !split.keeps_endpoints() => choice.set_cookie.as_ref().map(request::text),

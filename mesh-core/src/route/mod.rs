@@ -2,6 +2,7 @@
 //! by the data path and `explain`.
 
 mod action;
+mod claim;
 mod cors;
 mod fault;
 mod fraction;

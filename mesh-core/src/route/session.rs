@@ -41,10 +41,15 @@ impl Session<'_> {
         let text = self.token(self.sticky.number_of(endpoint).as_str());
         // A header's or cookie's name, digits and attributes are visible ASCII, so this is always a value.
         let Ok(value) = HeaderValue::try_from(text) else { return };
-        match &self.sticky.key {
-            StickyKey::Header(name) => drop(response.insert(name, value)),
-            StickyKey::Cookie(_) | StickyKey::Identity => drop(response.append(SET_COOKIE, value)),
+        let name = match &self.sticky.key {
+            StickyKey::Header(name) => name,
+            StickyKey::Cookie(_) | StickyKey::Claim(_) | StickyKey::Identity => &SET_COOKIE,
+        };
+        // A header carries one token, while others may set cookies too.
+        if *name != SET_COOKIE {
+            response.remove(name);
         }
+        response.append(name, value);
     }
 
     /// The cookie of a new session, whose endpoint is not known before one answers.
@@ -57,7 +62,7 @@ impl Session<'_> {
         let token = format!("{}.{endpoint}", self.key.as_str());
         match &self.sticky.key {
             StickyKey::Cookie(name) => self.sticky.set_cookie(name, &token),
-            StickyKey::Header(_) | StickyKey::Identity => token,
+            StickyKey::Header(_) | StickyKey::Claim(_) | StickyKey::Identity => token,
         }
     }
 }

@@ -82,7 +82,7 @@ impl Split {
         }
         let Some(sticky) = &self.sticky else { return self.draw(draw?).map(choice) };
         if let Some(key) = sticky.key.of(source) {
-            return sticky.choose(&self.destinations, key).map(choice);
+            return sticky.choose(&self.destinations, &key).map(choice);
         }
         let draw = draw?;
         let drawn = self.draw(draw)?;
@@ -100,7 +100,7 @@ impl Split {
         draw: Option<f64>,
     ) -> Option<Choice<'s>> {
         let only = self.only();
-        if let Some((key, endpoint)) = sticky.key.of(source).and_then(session::parse) {
+        if let Some((key, endpoint)) = sticky.key.of(source).and_then(|token| session::parse(&token)) {
             let at = only.or_else(|| sticky.choose(&self.destinations, key.as_bytes()))?;
             let session = Session { sticky, key, endpoint: Some(endpoint) };
             return Some(Choice { session: Some(session), ..self.at(at) });

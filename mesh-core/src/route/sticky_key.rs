@@ -1,12 +1,15 @@
-//! What makes a request the same user's as another: a header, a cookie, or who calls.
+//! What makes a request the same user's as another: a header, a cookie, a claim, or who calls.
 //!
-//! The text form (`header:x-user`, `cookie:uid`, `identity`) is one for documents, for the wire and for `explain`.
+//! The text form (`header:x-user`, `cookie:uid`, `claim:sub`, `identity`) is one for documents, for the wire and for `explain`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use http::header::{COOKIE, HOST, HeaderName};
 use http::{HeaderMap, HeaderValue};
+
+use super::claim::claim;
 
 /// What a sticky split goes by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub enum StickyKey {
     Header(HeaderName),
     /// The value of a cookie; a request without it is told one.
     Cookie(Box<str>),
+    /// A claim of the bearer token, by its name as the token has it.
+    Claim(Box<str>),
     /// The SPIFFE ID of the calling workload, without `spiffe://`.
     Identity,
 }
@@ -23,7 +28,7 @@ pub enum StickyKey {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAStickyKey {
     /// None of the forms.
-    #[error("`{0}` is none of `header:NAME`, `cookie:NAME` and `identity`")]
+    #[error("`{0}` is none of `header:NAME`, `cookie:NAME`, `claim:NAME` and `identity`")]
     Form(Box<str>),
     /// No header has that name, or all requests of a host have the same value.
     #[error("`{0}` is not the name of a header that tells requests apart")]
@@ -33,10 +38,8 @@ pub enum NotAStickyKey {
         "`{0}` is not the name of a cookie: letters, digits, `-`, `_`, `.`, at most {COOKIE_NAME_BYTES_MAX}"
     )]
     Cookie(Box<str>),
-    /// A good claim, of a token that nobody has checked.
-    #[error(
-        "the claim `{0}` cannot be a key: this mesh does not check end-user tokens yet, and an unchecked claim is anybody's"
-    )]
+    /// No claim is written like that.
+    #[error("the name of a claim is visible, and at most {CLAIM_NAME_BYTES_MAX} bytes long; `{0}` is not")]
     Claim(Box<str>),
 }
 
@@ -51,13 +54,16 @@ pub struct KeySource<'r> {
 
 impl StickyKey {
     /// The request's key; an empty one is none.
-    pub fn of<'r>(&self, source: &KeySource<'r>) -> Option<&'r [u8]> {
+    pub fn of<'r>(&self, source: &KeySource<'r>) -> Option<Cow<'r, [u8]>> {
         let key = match self {
             Self::Header(name) => source.headers.get(name).map(HeaderValue::as_bytes),
             Self::Cookie(name) => source.headers.get_all(COOKIE).iter().find_map(|value| cookie(value, name)),
             Self::Identity => source.identity.map(str::as_bytes),
+            Self::Claim(name) => {
+                return claim(source.headers, name).filter(|key| !key.is_empty()).map(Cow::Owned);
+            }
         };
-        key.filter(|key| !key.is_empty())
+        key.filter(|key| !key.is_empty()).map(Cow::Borrowed)
     }
 }
 
@@ -83,7 +89,8 @@ impl FromStr for StickyKey {
             }
             Some(("cookie", name)) if is_cookie_name(name) => Ok(Self::Cookie(name.into())),
             Some(("cookie", name)) => Err(NotAStickyKey::Cookie(shortened(name))),
-            Some(("claim", name)) if !name.is_empty() => Err(NotAStickyKey::Claim(shortened(name))),
+            Some(("claim", name)) if is_claim_name(name) => Ok(Self::Claim(name.into())),
+            Some(("claim", name)) => Err(NotAStickyKey::Claim(shortened(name))),
             _ => Err(NotAStickyKey::Form(shortened(text))),
         }
     }
@@ -94,6 +101,7 @@ impl fmt::Display for StickyKey {
         match self {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Claim(name) => write!(f, "claim:{name}"),
             Self::Identity => f.write_str("identity"),
         }
     }
@@ -105,12 +113,19 @@ fn is_cookie_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= COOKIE_NAME_BYTES_MAX && name.bytes().all(plain)
 }
 
+/// Any text could be a claim's name; one that cannot be seen is a mistake.
+fn is_claim_name(name: &str) -> bool {
+    let visible = |letter: char| !letter.is_whitespace() && !letter.is_control();
+    !name.is_empty() && name.len() <= CLAIM_NAME_BYTES_MAX && name.chars().all(visible)
+}
+
 /// What a message shows of a text that may be long.
 fn shortened(text: &str) -> Box<str> {
     text.chars().take(SHOWN_CHARACTERS_MAX).collect()
 }
 
 const COOKIE_NAME_BYTES_MAX: usize = 128;
+const CLAIM_NAME_BYTES_MAX: usize = 256;
 const SHOWN_CHARACTERS_MAX: usize = 80;
 
 #[cfg(test)]
@@ -125,7 +140,7 @@ mod tests {
             .collect();
         let source = KeySource { headers: &headers, identity: Some("cluster.local/ns/a/sa/b") };
         let key: StickyKey = on.parse().expect("a key");
-        assert_eq!(key.of(&source), expected.map(str::as_bytes));
+        assert_eq!(key.of(&source).as_deref(), expected.map(str::as_bytes));
         assert_eq!(key.to_string(), on);
     }
 
@@ -134,6 +149,7 @@ mod tests {
         check("header:x-user", &[("x-user", "ada"), ("x-user", "grace")], Some("ada"));
         check("cookie:uid", &[("cookie", "a=1; uid=7;b=2")], Some("7"));
         check("cookie:uid", &[("cookie", "a=1"), ("cookie", "uid=x=y")], Some("x=y"));
+        check("claim:sub", &[("authorization", "Bearer e30.eyJzdWIiOiJhZGEifQ.c2ln")], Some("ada"));
         check("identity", &[], Some("cluster.local/ns/a/sa/b"));
     }
 
@@ -143,6 +159,8 @@ mod tests {
         check("header:x-user", &[("x-user", "")], None);
         check("cookie:uid", &[("cookie", "xuid=1; uid2=2; uid; uid=")], None);
         check("cookie:uid", &[("uid", "7")], None);
+        check("claim:sub", &[("sub", "ada")], None);
+        check("claim:sub", &[("authorization", "Bearer e30.eyJzdWIiOiIifQ.c2ln")], None);
     }
 
     #[test]
@@ -152,13 +170,13 @@ mod tests {
         };
         check("", NotAStickyKey::Form, "");
         check("x-user", NotAStickyKey::Form, "x-user");
-        check("claim:", NotAStickyKey::Form, "claim:");
         check("identity:x", NotAStickyKey::Form, "identity:x");
         check("header:", NotAStickyKey::Header, "");
         check("header:x user", NotAStickyKey::Header, "x user");
         check("header::path", NotAStickyKey::Header, ":path");
         check("header:Host", NotAStickyKey::Header, "Host");
         check("cookie:a=b", NotAStickyKey::Cookie, "a=b");
-        check("claim:sub", NotAStickyKey::Claim, "sub");
+        check("claim:", NotAStickyKey::Claim, "");
+        check("claim:a b", NotAStickyKey::Claim, "a b");
     }
 }

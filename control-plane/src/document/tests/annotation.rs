@@ -16,14 +16,13 @@ fn virtual_service(annotation: &str, wanted: &[(Code, &str)]) {
 }
 
 #[test]
-fn a_sticky_key_is_a_header_a_cookie_or_who_calls() {
-    for good in ["header:x-user", "header:X-User", "cookie:uid", "identity", "'identity'"] {
+fn a_sticky_key_is_a_header_a_cookie_a_claim_or_who_calls() {
+    for good in ["header:x-user", "header:X-User", "cookie:uid", "claim:sub", "identity", "'identity'"] {
         virtual_service(&format!("proxyless.mesh/sticky: {good}"), &[]);
     }
     for bad in ["user", "header:", "header:x user", "header:host", "cookie:a;b", "cookie:", "claim:", ""] {
         virtual_service(&format!("proxyless.mesh/sticky: '{bad}'"), &[(Code::InvalidValue, STICKY)]);
     }
-    virtual_service("proxyless.mesh/sticky: claim:sub", &[(Code::UnsupportedField, STICKY)]);
     for no_text in ["7", "true", "[identity]"] {
         virtual_service(&format!("proxyless.mesh/sticky: {no_text}"), &[(Code::WrongType, STICKY)]);
     }
@@ -49,10 +48,10 @@ fn an_annotation_of_ours_that_nobody_knows_is_an_error_and_a_foreign_one_is_not(
 #[test]
 fn the_message_names_line_reason_and_next_step() {
     let text =
-        annotated("networking.istio.io/v1", "VirtualService", ROUTE, "proxyless.mesh/sticky: claim:sub");
+        annotated("networking.istio.io/v1", "VirtualService", ROUTE, "proxyless.mesh/sticky: 'cookie:a;b'");
     let report = read(&text).reports.remove(0);
     let finding = &report.findings[0];
     assert_eq!(report.at(finding.span), "a.yaml:6");
-    assert!(finding.message.contains("`sub`") && finding.message.contains("token"), "{}", finding.message);
+    assert!(finding.message.contains("`a;b`") && finding.message.contains("cookie"), "{}", finding.message);
     assert!(finding.next.contains("header:NAME"), "{}", finding.next);
 }

@@ -36,6 +36,11 @@ fn a_sticky_key_chooses_and_is_shown() {
     let by_caller = ask(&sticky("identity"), json!([]));
     assert_eq!(by_caller["sticky"]["key"], json!("cluster.local/ns/default/sa/productpage"));
     assert!(by_caller["chosen"].is_u64(), "{by_caller:#}");
+    // The payload of the token says {"sub": "user-0"}.
+    let token = "Bearer e30.eyJzdWIiOiJ1c2VyLTAifQ.c2ln";
+    let by_claim = ask(&sticky("claim:sub"), json!([["authorization", token]]));
+    assert_eq!(by_claim["sticky"], json!({"on": "claim:sub", "key": "user-0", "set_cookie": null}));
+    assert_eq!(by_claim["chosen"], chosen[0]);
     // A key comes before a draw.
     let question = json!({"url": url, "headers": [["x-user", "user-0"]], "draw": 0.95});
     check(&sticky("header:x-user"), question, &[("/chosen", chosen[0].clone())]);
