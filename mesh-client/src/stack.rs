@@ -17,7 +17,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -273,7 +273,9 @@ impl Call<'_> {
         let by_identity = matches!(split.sticky_key(), Some(StickyKey::Identity));
         let identity = self.outbound.mesh.identity().filter(|_| by_identity).map(|source| source.current());
         let principal = identity.as_ref().map(|identity| identity.svid.id().principal());
-        split.choose(&KeySource { headers, identity: principal }, Some(rng.f64()))
+        let unix_time = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let unix_seconds = split.minds_time().then(unix_time);
+        split.choose(&KeySource { headers, identity: principal, unix_seconds }, Some(rng.f64()))
     }
 
     /// Puts head and body of a response under the request's deadline.

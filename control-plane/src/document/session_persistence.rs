@@ -1,7 +1,7 @@
 //! `sessionPersistence` of a route's rule: a caller comes back to the version and to the endpoint that answered it first.
 //!
 //! A session lasts as long as its token, which the caller keeps: a cookie while the browser runs, or with `Permanent` for
-//! `absoluteTimeout`. Limits that the mesh itself would have to watch are refused by name.
+//! `absoluteTimeout`. Limits on it stand in the token, and whoever brings one whose time is over begins anew.
 
 use std::time::Duration;
 
@@ -20,8 +20,12 @@ pub struct SessionPersistence {
     pub name: Option<String>,
     /// Which of the two.
     pub carrier: Carrier,
-    /// How long a cookie is kept; without it, as long as the browser runs.
-    pub age_max: Option<Duration>,
+    /// How long a session lasts; without it, as long as the caller keeps the token.
+    pub absolute: Option<Duration>,
+    /// How long it may go without a request.
+    pub idle: Option<Duration>,
+    /// Whether a cookie outlives the browser's run, up to `absolute`.
+    pub permanent: bool,
 }
 
 /// What carries a session's token.
@@ -49,22 +53,18 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> SessionPersistence {
     let carriers = [("Cookie", -1, Carrier::Cookie), ("Header", -2, Carrier::Header)];
     let carrier = fields.or_default("type", choice(&carriers));
     let name = fields.optional("sessionName", |value| name(value, carrier));
-    let mut session = SessionPersistence { name, carrier, age_max: None };
     let permanent = fields.or_default("cookieConfig", object(is_permanent));
     if carrier == Carrier::Header && fields.has("cookieConfig") {
         fields.note(Code::Conflict, "cookieConfig", "goes with `type: Cookie` only", "remove one of the two");
     }
-    if permanent {
-        session.age_max = fields.optional("absoluteTimeout", duration);
-        if session.age_max.is_none_or(|age| age.is_zero()) {
-            let message = "is required by `lifetimeType: Permanent`";
-            fields.note(Code::MissingField, "absoluteTimeout", message, "write how long the cookie is kept");
-        }
-    } else {
-        fields.unsupported("absoluteTimeout", duration);
+    let limit = |limit: Option<Duration>| limit.filter(|limit| !limit.is_zero());
+    let absolute = limit(fields.optional("absoluteTimeout", duration));
+    let idle = limit(fields.optional("idleTimeout", duration));
+    if permanent && absolute.is_none() {
+        let message = "is required by `lifetimeType: Permanent`";
+        fields.missing("absoluteTimeout", message, "write how long the cookie is kept");
     }
-    fields.unsupported("idleTimeout", duration);
-    session
+    SessionPersistence { name, carrier, absolute, idle, permanent }
 }
 
 fn is_permanent(fields: &mut Fields<'_, '_>) -> bool {
@@ -73,7 +73,7 @@ fn is_permanent(fields: &mut Fields<'_, '_>) -> bool {
 
 fn name(mut value: Value<'_, '_>, carrier: Carrier) -> String {
     let name = some_text(value.reborrow());
-    let session = SessionPersistence { name: Some(name.clone()), carrier, age_max: None };
+    let session = SessionPersistence { name: Some(name.clone()), carrier, ..Default::default() };
     if !name.is_empty() && session.key("").is_none() {
         let next = "use letters, digits, `-`, `_` and `.`, at most 128 of them";
         value.invalid("names no cookie or header that can carry a session", next);

@@ -259,6 +259,12 @@ impl Question {
         Self { method: Some(method.into()), url: url.into(), ..Self::default() }
     }
 
+    /// The question's time, else this moment, in seconds of Unix time.
+    pub(super) fn unix_seconds(&self) -> u64 {
+        let time = self.time.as_ref().and_then(|time| time.parse().ok()).unwrap_or_else(jiff::Timestamp::now);
+        u64::try_from(time.as_second()).unwrap_or(0)
+    }
+
     /// Adds `-H 'name: value'`.
     ///
     /// # Errors

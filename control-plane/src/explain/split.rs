@@ -25,7 +25,11 @@ pub(super) fn choose<'s>(
     parts: &http::request::Parts,
 ) -> Chosen<'s> {
     let identity = question.from.principal(&world.settings().trust_domain);
-    let source = KeySource { headers: &parts.headers, identity: identity.as_deref() };
+    let source = KeySource {
+        headers: &parts.headers,
+        identity: identity.as_deref(),
+        unix_seconds: split.minds_time().then(|| question.unix_seconds()),
+    };
     let choice = split.choose(&source, question.draw);
     let place = |choice: &Choice<'_>| {
         split.destinations.iter().position(|destination| std::ptr::eq(destination, choice.destination))

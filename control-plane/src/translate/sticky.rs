@@ -2,6 +2,8 @@
 //!
 //! The salt is the document's name: what happens to its rules moves nobody, and two documents choose independently.
 
+use std::time::Duration;
+
 use mesh_core::route::StickyKey;
 
 use super::metadata::Entry;
@@ -22,10 +24,15 @@ pub(super) fn session<T>(session: &SessionPersistence, document: &Declared<T>, r
     // The rule's place comes first, since what is too long for a name is cut off.
     let own = format!("session-{rule}-{}", document.id.replace('/', "-"));
     let own: String = own.chars().take(NAME_CHARACTERS_MAX).collect();
-    let endpoint = ("endpoint".to_owned(), Entry::boolean(true));
-    let seconds = session.age_max.map(|age| u32::try_from(age.as_secs().max(1)).unwrap_or(u32::MAX));
-    let seconds = seconds.map(|seconds| ("seconds_max".to_owned(), Entry::number(seconds)));
-    Some(fact(&session.key(&own)?, document, [endpoint].into_iter().chain(seconds)))
+    let seconds = |limit: Duration| Entry::number(u32::try_from(limit.as_secs().max(1)).unwrap_or(u32::MAX));
+    let facts = [
+        Some(("endpoint", Entry::boolean(true))),
+        session.absolute.map(|limit| ("seconds_max", seconds(limit))),
+        session.idle.map(|limit| ("idle_seconds_max", seconds(limit))),
+        session.permanent.then(|| ("permanent", Entry::boolean(true))),
+    ];
+    let facts = facts.into_iter().flatten().map(|(name, entry)| (name.to_owned(), entry));
+    Some(fact(&session.key(&own)?, document, facts))
 }
 
 fn fact<T>(key: &StickyKey, document: &Declared<T>, more: impl IntoIterator<Item = Fact>) -> Fact {

@@ -39,7 +39,7 @@ async fn endpoints(on: &str) -> (Outbound, [Peer; 2]) {
     let peers = [Peer::start(Manner::TellHeaders).await, Peer::start(Manner::TellHeaders).await];
     let setup = Setup::http2(peers.each_ref().map(|peer| peer.address));
     let RouteAction::Forward(forward) = setup.forward() else { panic!("it forwards") };
-    let lifetime = SessionLifetime { seconds_max: None };
+    let lifetime = SessionLifetime::default();
     let split = forward.split.sticking_to(on.parse().unwrap(), "route").keeping_endpoints(lifetime);
     let routes = vec![route(RouteMatch::everything(), RouteAction::Forward(Forward { split, ..forward }))];
     (outbound(Parts { snapshot: snapshot(routes, Some(setup.cluster())), ..Parts::default() }), peers)
@@ -131,7 +131,7 @@ async fn a_session_whose_endpoint_is_gone_moves_and_is_told_so() {
     let split = split.keeping_endpoints(SessionLifetime::default());
     let mut token = http::HeaderMap::new();
     let headers = http::HeaderMap::new();
-    let source = KeySource { headers: &headers, identity: None };
+    let source = KeySource { headers: &headers, identity: None, unix_seconds: None };
     split.choose(&source, Some(0.5)).unwrap().session.unwrap().tell(gone, &mut token);
     let routes = vec![route(RouteMatch::everything(), RouteAction::Forward(Forward { split, ..forward }))];
     let outbound = outbound(Parts { snapshot: snapshot(routes, Some(setup.cluster())), ..Parts::default() });

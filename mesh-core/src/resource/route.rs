@@ -119,7 +119,11 @@ fn sticking(forward: Forward, sticky: Facts<'_>) -> Result<Forward, Invalid> {
     let key = key.parse().map_err(|error: NotAStickyKey| Invalid::new("on", error))?;
     let mut split = forward.split.sticking_to(key, &salt);
     if sticky.is_true("endpoint") {
-        split = split.keeping_endpoints(SessionLifetime { seconds_max: sticky.whole("seconds_max") });
+        split = split.keeping_endpoints(SessionLifetime {
+            seconds_max: sticky.whole("seconds_max"),
+            idle_seconds_max: sticky.whole("idle_seconds_max"),
+            permanent: sticky.is_true("permanent"),
+        });
     }
     Ok(Forward { split, ..forward })
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use super::session::{self, Session, SessionLifetime};
-use super::sticky::Sticky;
+use super::session::{Session, SessionLifetime};
+use super::sticky::{self, Sticky};
 use super::{HeaderOperations, KeySource, StickyKey};
 
 /// Weighted destinations.
@@ -13,7 +13,7 @@ use super::{HeaderOperations, KeySource, StickyKey};
 pub struct Split {
     /// In the document's order.
     pub destinations: Vec<WeightedDestination>,
-    sticky: Option<Sticky>,
+    sticky: Option<Box<Sticky>>,
 }
 
 /// One choice of a split.
@@ -52,7 +52,7 @@ impl Split {
 
     /// The same, sticky by `key`. Splits of different salts choose independently of each other.
     pub fn sticking_to(self, key: StickyKey, salt: &str) -> Self {
-        let sticky = Some(Sticky::new(key, salt, &self.destinations));
+        let sticky = Some(Box::new(Sticky::new(key, salt, &self.destinations)));
         Self { sticky, ..self }
     }
 
@@ -88,7 +88,7 @@ impl Split {
         let drawn = self.draw(draw)?;
         let StickyKey::Cookie(name) = &sticky.key else { return Some(choice(drawn)) };
         let (key, met) = sticky.key_for(&self.destinations, drawn, draw);
-        let told = HeaderValue::try_from(sticky.set_cookie(name, key.as_str())).ok();
+        let told = HeaderValue::try_from(sticky::set_cookie(name, key.as_str(), None)).ok();
         Some(Choice { set_cookie: told, ..choice(met) })
     }
 
@@ -100,15 +100,16 @@ impl Split {
         draw: Option<f64>,
     ) -> Option<Choice<'s>> {
         let only = self.only();
-        if let Some((key, endpoint)) = sticky.key.of(source).and_then(|token| session::parse(&token)) {
-            let at = only.or_else(|| sticky.choose(&self.destinations, key.as_bytes()))?;
-            let session = Session { sticky, key, endpoint: Some(endpoint) };
+        let now = source.unix_seconds.filter(|_| self.minds_time());
+        let token = sticky.key.of(source);
+        if let Some(session) = token.and_then(|token| Session::resumed(sticky, &token, now)) {
+            let at = only.or_else(|| sticky.choose(&self.destinations, session.key()))?;
             return Some(Choice { session: Some(session), ..self.at(at) });
         }
         let Some(draw) = draw else { return only.map(|at| self.at(at)) };
         let drawn = only.or_else(|| self.draw(draw))?;
         let (key, met) = sticky.key_for(&self.destinations, drawn, draw);
-        Some(Choice { session: Some(Session { sticky, key, endpoint: None }), ..self.at(met) })
+        Some(Choice { session: Some(Session::new(sticky, key, now)), ..self.at(met) })
     }
 
     fn at(&self, at: usize) -> Choice<'_> {
@@ -119,12 +120,19 @@ impl Split {
     pub fn set_cookie_to_come(&self) -> Option<String> {
         let sticky = self.sticky.as_ref()?;
         let StickyKey::Cookie(name) = &sticky.key else { return None };
-        Some(sticky.set_cookie(name, "…"))
+        let lifetime = sticky.session.filter(|lifetime| lifetime.permanent);
+        let seconds_max = lifetime.and_then(|lifetime| lifetime.seconds_max).map(u64::from);
+        Some(sticky::set_cookie(name, "…", seconds_max))
     }
 
     /// Whether a key keeps its endpoint too.
     pub fn keeps_endpoints(&self) -> bool {
         self.sticky.as_ref().is_some_and(|sticky| sticky.session.is_some())
+    }
+
+    /// Whether a choice depends on the time of day: where sessions end.
+    pub fn minds_time(&self) -> bool {
+        self.sticky.as_ref().and_then(|sticky| sticky.session).is_some_and(|lifetime| lifetime.is_limited())
     }
 
     /// The one destination that can be chosen: a single one is, whatever its weight; 0 among others never is.
@@ -172,7 +180,7 @@ mod tests {
     #[track_caller]
     fn check(weights: &[u32], draw: f64, expected: Option<usize>) {
         let headers = HeaderMap::new();
-        let source = KeySource { headers: &headers, identity: None };
+        let source = KeySource { headers: &headers, identity: None, unix_seconds: None };
         let split = split(weights);
         let chosen = split.choose(&source, Some(draw));
         assert_eq!(chosen.map(|chosen| chosen.destination.cluster_index), expected);

@@ -82,13 +82,12 @@ impl Sticky {
     pub(super) fn number_of(&self, endpoint: SocketAddr) -> HexNumber {
         HexNumber::new(self.hash.hash(&session::address_bytes(endpoint)))
     }
+}
 
-    /// What tells a browser its key. The root path, or one would be told anew in every folder; scripts have no use for it.
-    pub(super) fn set_cookie(&self, name: &str, key: &str) -> String {
-        let seconds_max = self.session.and_then(|session| session.seconds_max);
-        let age = seconds_max.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
-        format!("{name}={key}; Path=/; HttpOnly{age}")
-    }
+/// What tells a browser its key. The root path, or one would be told anew in every folder; scripts have no use for it.
+pub(super) fn set_cookie(name: &str, key: &str, seconds_max: Option<u64>) -> String {
+    let age = seconds_max.map(|seconds| format!("; Max-Age={seconds}")).unwrap_or_default();
+    format!("{name}={key}; Path=/; HttpOnly{age}")
 }
 
 /// A destination on its way through the comparison.
@@ -122,6 +121,10 @@ impl HexNumber {
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let digits: [u8; 16] = text.try_into().ok()?;
         digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(Self(digits))
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        u64::from_str_radix(self.as_str(), 16).expect("sixteen hexadecimal digits are 64 bits")
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -50,6 +50,8 @@ pub struct KeySource<'r> {
     pub headers: &'r HeaderMap,
     /// Who calls, as policies name it: `cluster.local/ns/default/sa/productpage`.
     pub identity: Option<&'r str>,
+    /// Now, in seconds of Unix time; needed where [`Split::minds_time`](super::Split::minds_time), and else not read.
+    pub unix_seconds: Option<u64>,
 }
 
 impl StickyKey {
@@ -138,7 +140,8 @@ mod tests {
             .iter()
             .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        let source = KeySource { headers: &headers, identity: Some("cluster.local/ns/a/sa/b") };
+        let source =
+            KeySource { headers: &headers, identity: Some("cluster.local/ns/a/sa/b"), unix_seconds: None };
         let key: StickyKey = on.parse().expect("a key");
         assert_eq!(key.of(&source).as_deref(), expected.map(str::as_bytes));
         assert_eq!(key.to_string(), on);

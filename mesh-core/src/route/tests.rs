@@ -264,7 +264,7 @@ fn deciding_and_choosing_allocate_nothing() {
         let measured = allocation_counter::measure(|| {
             assert!(table.decide(facts, &mut NoTrace).is_some());
             for split in &splits {
-                let source = KeySource { headers: facts.headers, identity: None };
+                let source = KeySource { headers: facts.headers, identity: None, unix_seconds: None };
                 assert!(split.choose(&source, Some(0.7)).is_some());
             }
         });

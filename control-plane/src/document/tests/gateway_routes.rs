@@ -179,8 +179,8 @@ fn sessions() {
         "{cookieConfig: {lifetimeType: Permanent}}",
         &[(Code::MissingField, "sessionPersistence.absoluteTimeout")],
     );
-    session("{absoluteTimeout: 1h}", &[(Code::UnsupportedField, "sessionPersistence.absoluteTimeout")]);
-    session("{idleTimeout: 1h}", &[(Code::UnsupportedField, "sessionPersistence.idleTimeout")]);
+    session("{absoluteTimeout: 1h, idleTimeout: 5m}", &[]);
+    session("{idleTimeout: 1.5h}", &[(Code::InvalidValue, "sessionPersistence.idleTimeout")]);
 }
 
 #[test]

@@ -107,7 +107,7 @@ spec:
     );
     let drawn = answer(&documents, json!({"url": url, "draw": 0.7}));
     let told = drawn["sticky"]["set_cookie"].as_str().expect("a cookie");
-    assert!(told.ends_with(".…; Path=/; HttpOnly; Max-Age=3600"), "{told}");
+    assert!(told.contains(".….") && told.ends_with("; Path=/; HttpOnly; Max-Age=3600"), "{told}");
     let key = told.strip_prefix("uid=").and_then(|told| told.split('.').next()).expect("a key");
     let token = format!("{key}.0123456789abcdef");
     check(
@@ -119,4 +119,37 @@ spec:
         ],
     );
     assert_eq!(drawn["chosen"], json!(1));
+}
+
+#[test]
+fn a_session_ends_when_it_was_idle_or_has_lasted_too_long() {
+    let services = BOOKINFO.split("---\napiVersion: networking.istio.io/v1").next().expect("services");
+    let documents = format!(
+        "{services}---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: reviews}}
+spec:
+  parentRefs: [{{group: '', kind: Service, name: reviews}}]
+  rules:
+  - backendRefs: [{{name: reviews, port: 9080}}, {{name: reviews, port: 9080}}]
+    sessionPersistence: {{sessionName: x-session, type: Header, absoluteTimeout: 1h, idleTimeout: 10m}}
+"
+    );
+    // Begun at 12:00:00, used last at 12:30:00.
+    let token = "0123456789abcdef.0123456789abcdef.00000000697deec0.00000000697df5c8";
+    let ask = |time: &str, token: &str| {
+        let question =
+            json!({"url": "http://reviews:9080/", "headers": [["x-session", token]], "time": time});
+        answer(&documents, question)["chosen"].is_u64()
+    };
+    for (time, lasts) in [("12:30:00", true), ("12:39:59", true), ("12:40:00", false), ("11:00:00", true)] {
+        assert_eq!(ask(&format!("2026-01-31T{time}Z"), token), lasts, "{time}");
+    }
+    let busy = token.replace("697df5c8", "697dfc94");
+    for (time, lasts) in [("12:59:59", true), ("13:00:00", false)] {
+        assert_eq!(ask(&format!("2026-01-31T{time}Z"), &busy), lasts, "{time}");
+    }
+    // From before the route had limits: its time begins now.
+    assert!(ask("2026-01-31T12:00:00Z", "0123456789abcdef.0123456789abcdef"));
 }

@@ -133,7 +133,7 @@ fn a_drawn_key_leads_back_to_what_was_drawn() {
         let (key, met) = sticky.key_for(&destinations, drawn, draw);
         assert_eq!((met, sticky.choose(&destinations, key.as_bytes())), (drawn, Some(drawn)));
         assert_eq!(HexNumber::parse(key.as_bytes()), Some(key));
-        let told = sticky.set_cookie("uid", key.as_str());
+        let told = set_cookie("uid", key.as_str(), None);
         assert_eq!(told, format!("uid={}; Path=/; HttpOnly", key.as_str()));
     }
 }
