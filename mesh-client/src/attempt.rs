@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use mesh_core::route::Outcome;
 
 use crate::body::ResponseBody;
-use crate::connection::{Failure, FailureKind, Outgoing, Stream};
+use crate::connection::{Failure, FailureKind, Outgoing};
 use crate::error::ClientError;
 use crate::pool::{AcquireError, Pool, WAITING_MAX};
 
@@ -16,31 +17,9 @@ pub(crate) struct AttemptError {
     /// What the caller is told if this was the last attempt.
     pub(crate) error: ClientError,
     /// What a retry policy looks at; `None` for what may not be repeated whatever it says.
-    pub(crate) condition: Option<RetryCondition>,
-    /// Whether the request is whole still, and so can be sent again.
-    pub(crate) is_whole: bool,
-}
-
-/// The failures after which it is certain that the endpoint did nothing with the request, in Envoy's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RetryCondition {
-    /// `connect-failure`
-    ConnectFailure,
-    /// `refused-stream`
-    RefusedStream,
-    /// `reset-before-request`
-    ResetBeforeRequest,
-}
-
-impl RetryCondition {
-    /// As a retry policy writes it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::ConnectFailure => "connect-failure",
-            Self::RefusedStream => "refused-stream",
-            Self::ResetBeforeRequest => "reset-before-request",
-        }
-    }
+    pub(crate) outcome: Option<Outcome>,
+    /// Whether it can be sent again though no copy was kept: nothing of it has been read.
+    pub(crate) is_unsent: bool,
 }
 
 /// What becomes of the request when it is sent.
@@ -69,60 +48,49 @@ pub(crate) async fn attempt(
             Ok(stream) => stream,
             Err(error) => return Err(AttemptError::acquire(error, pool)),
         };
-        let (sending, mut is_whole) = dispatch(stream, request, keep);
+        let copy = if keep == Keep::Whole { request.replay() } else { None };
+        let sending = stream.exchange(copy.unwrap_or_else(|| request.take()));
         let mut failure = match sending.await {
             Ok(response) => return Ok(response),
             Err(failure) => failure,
         };
-        if let Some(unsent) = failure.unsent.take() {
+        let unsent = failure.unsent.take();
+        let is_unsent = unsent.is_some();
+        if let Some(unsent) = unsent {
             *request = *unsent;
-            is_whole = true;
             if connections_left > 0 {
                 continue;
             }
         }
-        return Err(AttemptError::exchange(failure, pool, is_whole));
-    }
-}
-
-/// Hands the request, or a copy of it, to a connection; answers whether it is still here whole.
-fn dispatch(
-    stream: Stream,
-    request: &mut Outgoing,
-    keep: Keep,
-) -> (impl Future<Output = Result<Response<ResponseBody>, Failure>> + use<>, bool) {
-    let copy = if keep == Keep::Whole { request.replay() } else { None };
-    match copy {
-        Some(copy) => (stream.exchange(copy), true),
-        None => (stream.exchange(request.take()), false),
+        return Err(AttemptError::exchange(failure, pool, is_unsent));
     }
 }
 
 impl AttemptError {
     fn acquire(error: AcquireError, pool: &Pool) -> Self {
-        let (error, condition) = match error {
-            AcquireError::Connect(error) => (error.into(), Some(RetryCondition::ConnectFailure)),
+        let (error, outcome) = match error {
+            AcquireError::Connect(error) => (error.into(), Some(Outcome::NotConnected)),
             AcquireError::Overflow => {
                 (ClientError::Overflow { endpoint: name(pool), waiting_max: WAITING_MAX }, None)
             }
         };
-        Self { error, condition, is_whole: true }
+        Self { error, outcome, is_unsent: true }
     }
 
-    fn exchange(failure: Failure, pool: &Pool, is_whole: bool) -> Self {
+    fn exchange(failure: Failure, pool: &Pool, is_unsent: bool) -> Self {
         let cause = failure.cause;
-        let refused =
-            |condition, cause| (ClientError::Refused { endpoint: name(pool), cause }, Some(condition));
-        let broken = |reset, cause| (ClientError::Broken { endpoint: name(pool), cause, reset }, None);
-        let (error, condition) = match failure.kind {
-            FailureKind::Refused => refused(RetryCondition::RefusedStream, cause),
-            FailureKind::Unsent => refused(RetryCondition::ResetBeforeRequest, cause),
+        let refused = |outcome, cause| (ClientError::Refused { endpoint: name(pool), cause }, Some(outcome));
+        let broken =
+            |reset, cause| (ClientError::Broken { endpoint: name(pool), cause, reset }, Some(Outcome::Reset));
+        let (error, outcome) = match failure.kind {
+            FailureKind::Refused => refused(Outcome::Refused, cause),
+            FailureKind::Unsent => refused(Outcome::NotSent, cause),
             FailureKind::Reset => broken(true, cause),
             FailureKind::Terminated => broken(false, cause),
             FailureKind::CallerBody => (ClientError::RequestBody(cause), None),
             FailureKind::Unsendable => (ClientError::Unsendable(cause), None),
         };
-        Self { error, condition, is_whole }
+        Self { error, outcome, is_unsent }
     }
 }
 

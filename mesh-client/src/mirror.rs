@@ -64,7 +64,7 @@ impl Original<'_> {
                 let whole = BodyCopy { data: data.clone(), trailers: None };
                 send_all(copies, (data.len() <= BODY_BYTES_MAX).then_some(whole));
             }
-            RequestBody::Stream { .. } => {
+            RequestBody::Stream { .. } | RequestBody::Kept(_) => {
                 let body = std::mem::replace(&mut request.body, RequestBody::Empty);
                 let tee = Tee::new(body, BODY_BYTES_MAX, move |copied| send_all(copies, copied));
                 request.body = RequestBody::stream(tee);

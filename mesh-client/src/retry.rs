@@ -1,22 +1,22 @@
-//! Trying again, where it is certain that nothing was done yet, and another endpoint first.
+//! Trying again, where the policy says so, and another endpoint first.
 //!
-//! What was processed, or may have been, is never repeated; nor is a body of which somebody has read. Another endpoint is asked
-//! at once; the same one only after a pause, for it has just failed.
+//! By default only what was certainly not processed is repeated, at another endpoint at once; the same one, or one whose answer
+//! is repeated, is asked after a pause. A body that somebody has read of is sent again where a policy wants that and it was
+//! short enough to be kept.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fastrand::Rng;
 use http::{HeaderMap, Response};
-use mesh_core::backoff::Backoff;
-use mesh_core::balance::InFlight;
-use mesh_core::route::{RetryPolicy, Session};
+use mesh_core::balance::{Endpoint, InFlight};
+use mesh_core::route::{Outcome, RetryPolicy, Session};
 use mesh_core::snapshot::Cluster;
 
-use crate::attempt::{Keep, RetryCondition, attempt};
+use crate::attempt::{AttemptError, Keep, attempt};
 use crate::body::{Protocol, ResponseBody};
 use crate::connection::Outgoing;
 use crate::deadline::{Timer, announce};
@@ -48,38 +48,50 @@ impl Forwarding<'_> {
     /// Sends the request, to several endpoints if need be.
     pub(crate) async fn send(&self, request: &mut Outgoing, rng: &mut Rng) -> Result<Answered, ClientError> {
         let mut retries_left = self.policy.map_or(0, |policy| policy.attempts);
+        if self.policy.is_some_and(RetryPolicy::repeats_processed) {
+            request.body.keep();
+        }
         let mut tried: Vec<SocketAddr> = Vec::new();
         let mut last = None;
+        let mut waits = false;
         loop {
-            let met =
-                self.session.filter(|_| tried.is_empty()).and_then(|session| self.cluster.met_by(session));
-            let Some(endpoint) = met.or_else(|| self.cluster.pick(rng, &tried)) else {
+            let Some(endpoint) = self.pick(&tried, rng) else {
                 let cluster = self.cluster.spec.name.clone();
                 return Err(last.unwrap_or(ClientError::NoHealthyEndpoint { cluster }));
             };
             let address = endpoint.spec.address;
-            if tried.contains(&address) {
-                tokio::time::sleep(pause(tried.len(), rng.f64())).await;
+            if let Some(policy) = self.policy.filter(|_| waits || tried.contains(&address)) {
+                tokio::time::sleep(policy.pause(tried.len(), rng.f64())).await;
             }
             let try_timer = self.limit(&mut request.head.headers).map(Timer::at);
             let keep = if retries_left > 0 { Keep::Whole } else { Keep::Nothing };
+            let is_kept = request.body.is_whole();
             let in_flight = endpoint.state.begin();
             let pool = pool(endpoint, &self.cluster.spec, self.outbound.mesh.identity());
-            let sending = pin!(attempt(pool, self.cluster.spec.connect_timeout, request, keep));
-            let failed = match until(try_timer, sending).await? {
-                Ok(response) => return Ok(Answered { response, in_flight, endpoint: address }),
-                Err(failed) => failed,
+            let connect_timeout = self.cluster.spec.connect_timeout;
+            let Attempted { result, outcome, is_unsent } =
+                until(try_timer, pin!(attempt(pool, connect_timeout, request, keep))).await;
+            let is_whole = is_unsent || is_kept && request.body.is_whole();
+            let outcome = outcome.filter(|_| retries_left > 0 && is_whole);
+            let again = self.policy.zip(outcome).filter(|(policy, outcome)| policy.repeats(*outcome));
+            let Some((policy, outcome)) = again else {
+                return result.map(|response| Answered { response, in_flight, endpoint: address });
             };
-            tracing::debug!(endpoint = %address, cause = %failed.error, "attempt failed");
-            let again = failed.is_whole && is_allowed(self.policy, failed.condition);
-            if retries_left == 0 || !again {
-                return Err(failed.error);
-            }
+            tracing::debug!(endpoint = %address, ?outcome, "attempt failed");
+            waits = policy.backoff.is_some() || !outcome.is_unprocessed();
+            // An answer that is not wanted is dropped here, and with it its stream.
+            last = result.err();
             retries_left -= 1;
             self.record.count_retry();
             tried.push(address);
-            last = Some(failed.error);
         }
+    }
+
+    /// The endpoint of a session for its first attempt; else one that was not asked before, if there is one.
+    fn pick(&self, tried: &[SocketAddr], rng: &mut Rng) -> Option<&Endpoint> {
+        let met = self.session.filter(|_| tried.is_empty()).and_then(|session| self.cluster.met_by(session));
+        let avoids_previous = self.policy.is_some_and(|policy| policy.avoids_previous);
+        met.or_else(|| self.cluster.pick(rng, if avoids_previous { tried } else { &[] }))
     }
 
     /// Tells the endpoint how long it has. When the attempt itself must be done, where it has a limit of its own; the
@@ -98,62 +110,48 @@ impl Forwarding<'_> {
     }
 }
 
+/// What came of an attempt.
+struct Attempted {
+    result: Result<Response<ResponseBody>, ClientError>,
+    /// What a retry policy looks at; none where nothing is to be repeated.
+    outcome: Option<Outcome>,
+    /// Whether nothing of the request was read.
+    is_unsent: bool,
+}
+
 /// What comes of an attempt before its time is over. The attempt stays where it is, for it is large.
-async fn until<T>(
+async fn until(
     timer: Option<Timer>,
-    mut attempt: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, ClientError> {
-    let Some(mut timer) = timer else { return Ok(attempt.await) };
-    poll_fn(|cx| match attempt.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Ok(done)),
-        Poll::Pending => timer.poll(cx).map(|()| Err(ClientError::Deadline)),
-    })
-    .await
-}
-
-/// Whether the policy repeats a request after this failure.
-fn is_allowed(policy: Option<&RetryPolicy>, condition: Option<RetryCondition>) -> bool {
-    let (Some(policy), Some(condition)) = (policy, condition) else { return false };
-    policy.on.iter().any(|on| **on == *condition.as_str())
-}
-
-/// Envoy's: any part of a wait of 25 ms, doubled from failure to failure up to ten times that.
-fn pause(failures: usize, draw: f64) -> Duration {
-    let failures_before = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
-    BACKOFF.longest(failures_before).mul_f64(draw)
-}
-
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(250));
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_the_policy_names_is_repeated() {
-        let policy = RetryPolicy {
-            attempts: 2,
-            on: vec!["connect-failure".into(), "refused-stream".into()],
-            ..RetryPolicy::default()
-        };
-        let check = |policy, condition, expected| assert_eq!(is_allowed(policy, condition), expected);
-        check(Some(&policy), Some(RetryCondition::ConnectFailure), true);
-        check(Some(&policy), Some(RetryCondition::RefusedStream), true);
-        check(Some(&policy), Some(RetryCondition::ResetBeforeRequest), false);
-        check(Some(&policy), None, false);
-        check(None, Some(RetryCondition::ConnectFailure), false);
+    mut attempt: Pin<&mut impl Future<Output = Result<Response<ResponseBody>, AttemptError>>>,
+) -> Attempted {
+    let ended = match timer {
+        None => Some(attempt.await),
+        Some(mut timer) => {
+            poll_fn(|cx| match attempt.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending => timer.poll(cx).map(|()| None),
+            })
+            .await
+        }
+    };
+    match ended {
+        Some(Ok(response)) => {
+            let outcome = Some(answered(&response));
+            Attempted { result: Ok(response), outcome, is_unsent: false }
+        }
+        Some(Err(AttemptError { error, outcome, is_unsent })) => {
+            Attempted { result: Err(error), outcome, is_unsent }
+        }
+        None => Attempted {
+            result: Err(ClientError::Deadline),
+            outcome: Some(Outcome::TimedOut),
+            is_unsent: false,
+        },
     }
+}
 
-    #[test]
-    fn the_pause_before_the_same_endpoint_doubles_up_to_a_quarter_second() {
-        let check = |failures, jitter, millis: u64| {
-            assert_eq!(pause(failures, jitter), Duration::from_millis(millis), "{failures}");
-        };
-        check(1, 1.0, 25);
-        check(2, 1.0, 50);
-        check(3, 0.5, 50);
-        check(4, 1.0, 200);
-        check(60, 1.0, 250);
-        check(1, 0.0, 0);
-    }
+fn answered(response: &Response<ResponseBody>) -> Outcome {
+    let grpc_status = response.headers().get("grpc-status");
+    let grpc_status = grpc_status.and_then(|status| status.to_str().ok()?.parse().ok());
+    Outcome::Answered { status: response.status(), grpc_status }
 }

@@ -16,8 +16,8 @@ use mesh_core::resource::{
     BalancerPolicy, ClusterSpec, EndpointSpec, Health, Provenance, UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
-    Forward, HeaderOperations, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters, RouteMatch,
-    RouteTable, Split, WeightedDestination,
+    Forward, HeaderOperations, RetryCondition, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters,
+    RouteMatch, RouteTable, Split, WeightedDestination,
 };
 use mesh_core::snapshot::{Cluster, HostConfig, HostState, Snapshot};
 use tower::Service;
@@ -88,6 +88,7 @@ fn mesh(address: SocketAddr) -> Mesh {
         response_headers: HeaderOperations::default(),
     };
     let on = ["connect-failure", "refused-stream", "reset-before-request"];
+    let on = on.iter().filter_map(|name| RetryCondition::named(name)).collect();
     let route = Route {
         provenance: Provenance::default(),
         condition: RouteMatch::everything(),
@@ -95,11 +96,7 @@ fn mesh(address: SocketAddr) -> Mesh {
         action: RouteAction::Forward(Forward {
             split: Split::new(vec![destination(90), destination(10)]),
             timeout: None,
-            retry: Some(RetryPolicy {
-                attempts: 2,
-                on: on.map(Arc::from).to_vec(),
-                ..RetryPolicy::default()
-            }),
+            retry: Some(RetryPolicy { attempts: 2, on, ..RetryPolicy::default() }),
             no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
             rewrite: Rewrite::default(),
             mirrors: Vec::new(),

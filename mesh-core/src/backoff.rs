@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// A wait that doubles with each failure in a row.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     min: Duration,
     max: Duration,

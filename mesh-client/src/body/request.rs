@@ -10,6 +10,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::Replay;
+
 /// The error of a caller's body.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,6 +26,8 @@ pub(crate) enum RequestBody {
     Once(Bytes),
     /// The frames read ahead, in order, and the rest.
     Stream { first: Option<Frame<Bytes>>, second: Option<Frame<Bytes>>, rest: Foreign },
+    /// A stream that can be sent again, up to a limit.
+    Kept(Replay),
 }
 
 impl RequestBody {
@@ -65,12 +69,29 @@ impl RequestBody {
         Self::Stream { first: None, second: None, rest }
     }
 
-    /// The same body again, where that costs nothing; a stream is read once.
+    /// Keeps what passes of a stream, so that it can be sent again.
+    pub(crate) fn keep(&mut self) {
+        if let Self::Stream { .. } = self {
+            *self = Self::Kept(Replay::new(std::mem::replace(self, Self::Empty)));
+        }
+    }
+
+    /// Whether it can be sent again.
+    pub(crate) fn is_whole(&self) -> bool {
+        match self {
+            Self::Empty | Self::Once(_) => true,
+            Self::Stream { .. } => false,
+            Self::Kept(replay) => replay.is_whole(),
+        }
+    }
+
+    /// The same body again, where that costs no copy of it; a stream is read once.
     pub(crate) fn replay(&self) -> Option<Self> {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Once(data) => Some(Self::Once(data.clone())),
             Self::Stream { .. } => None,
+            Self::Kept(replay) => replay.again().map(Self::Kept),
         }
     }
 }
@@ -94,6 +115,7 @@ impl Body for RequestBody {
                 Some(frame) => Poll::Ready(Some(Ok(frame))),
                 None => Pin::new(rest).poll_frame(cx),
             },
+            Self::Kept(replay) => Pin::new(replay).poll_frame(cx),
         }
     }
 
@@ -104,6 +126,7 @@ impl Body for RequestBody {
             Self::Stream { first, second, rest } => {
                 first.is_none() && second.is_none() && rest.is_end_stream()
             }
+            Self::Kept(replay) => replay.is_end_stream(),
         }
     }
 
@@ -111,6 +134,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Once(data) => SizeHint::with_exact(data.len() as u64),
+            Self::Kept(replay) => replay.size_hint(),
             Self::Stream { first, second, rest } => {
                 let ahead: u64 = [first, second]
                     .into_iter()
@@ -167,6 +191,7 @@ mod tests {
                 RequestBody::Stream { first, second, .. } => {
                     format!("stream {} {}", first.is_some(), second.is_some())
                 }
+                RequestBody::Kept(_) => "kept".to_owned(),
             };
             assert_eq!(kind, expected);
             assert_eq!(body.replay().is_some(), !expected.starts_with("stream"));

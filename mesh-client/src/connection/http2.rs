@@ -216,7 +216,7 @@ fn send_body(mut stream: SendStream<Bytes>, body: RequestBody) -> Result<Pump, h
     match body {
         RequestBody::Empty => Ok(Pump::done()),
         RequestBody::Once(data) => stream.send_data(data, true).map(|()| Pump::done()),
-        body @ RequestBody::Stream { .. } => Ok(Pump::start(stream, body)),
+        body @ (RequestBody::Stream { .. } | RequestBody::Kept(_)) => Ok(Pump::start(stream, body)),
     }
 }
 

@@ -65,7 +65,11 @@ impl Outgoing {
     /// Takes the request out of its place, where an empty one remains.
     pub(crate) fn take(&mut self) -> Self {
         let (head, ()) = http::Request::new(()).into_parts();
-        std::mem::replace(self, Self { head, body: RequestBody::Empty })
+        let mut taken = std::mem::replace(self, Self { head, body: RequestBody::Empty });
+        if let RequestBody::Kept(replay) = &mut taken.body {
+            replay.take_over();
+        }
+        taken
     }
 
     /// A second one that says the same, where that costs no copy of the body.

@@ -29,8 +29,8 @@ use mesh_core::resource::{
     BalancerPolicy, ClusterSpec, EndpointSpec, Health, Provenance, UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
-    Forward, HeaderOperations, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters, RouteMatch,
-    RouteTable, Split, WeightedDestination,
+    Forward, HeaderOperations, RetryCondition, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters,
+    RouteMatch, RouteTable, Split, WeightedDestination,
 };
 use mesh_core::snapshot::{Cluster, HostConfig, HostState, Snapshot};
 
@@ -48,6 +48,7 @@ struct Setup {
     tls: UpstreamTls,
     protocol: UpstreamProtocol,
     retries: u32,
+    retry_on: &'static [RetryCondition],
     timeout: Option<Duration>,
     per_try_timeout: Option<Duration>,
 }
@@ -56,7 +57,13 @@ impl Setup {
     fn http2(addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let addresses = addresses.into_iter().collect();
         let (tls, protocol) = (UpstreamTls::Plaintext, UpstreamProtocol::Http2);
-        Self { name: CLUSTER, addresses, tls, protocol, retries: 2, timeout: None, per_try_timeout: None }
+        let retry_on = &[
+            RetryCondition::ConnectFailure,
+            RetryCondition::RefusedStream,
+            RetryCondition::ResetBeforeRequest,
+        ];
+        let (timeout, per_try_timeout) = (None, None);
+        Self { name: CLUSTER, addresses, tls, protocol, retries: 2, retry_on, timeout, per_try_timeout }
     }
 
     fn cluster(&self) -> Arc<Cluster> {
@@ -90,7 +97,6 @@ impl Setup {
     }
 
     fn forward(&self) -> RouteAction {
-        let on = ["connect-failure", "refused-stream", "reset-before-request"];
         RouteAction::Forward(Forward {
             split: Split::new(vec![WeightedDestination {
                 cluster: CLUSTER.into(),
@@ -103,8 +109,10 @@ impl Setup {
             timeout: self.timeout,
             retry: (self.retries > 0).then(|| RetryPolicy {
                 attempts: self.retries,
-                on: on.map(Arc::from).to_vec(),
+                on: self.retry_on.to_vec(),
                 per_try_timeout: self.per_try_timeout,
+                avoids_previous: true,
+                ..RetryPolicy::default()
             }),
             no_cluster_status: StatusCode::SERVICE_UNAVAILABLE,
             rewrite: Rewrite::default(),

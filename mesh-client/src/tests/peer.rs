@@ -33,6 +33,8 @@ pub(super) enum Manner {
     Trailers,
     /// Answers, then says GOAWAY.
     Leave,
+    /// Reads the body and answers so many requests with a status, and a gRPC one beside it; then echoes.
+    Fail { first: u32, status: u16, grpc_status: Option<u16> },
 }
 
 /// An HTTP/2 server on a free port.
@@ -102,8 +104,8 @@ where
     counts.connections.fetch_add(1, Ordering::SeqCst);
     counts.open.fetch_add(1, Ordering::SeqCst);
     while let Some(Ok((request, respond))) = connection.accept().await {
-        counts.requests.fetch_add(1, Ordering::SeqCst);
-        tokio::spawn(answer(manner.clone(), request, respond));
+        let number = counts.requests.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(answer(manner.clone(), number, request, respond));
         if matches!(manner, Manner::Leave) {
             connection.graceful_shutdown();
         }
@@ -111,7 +113,7 @@ where
     counts.open.fetch_sub(1, Ordering::SeqCst);
 }
 
-async fn answer(manner: Manner, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+async fn answer(manner: Manner, number: u32, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
     let head = Response::new(());
     let whole = |respond: &mut SendResponse<Bytes>, body: Bytes| {
         // The caller may be gone.
@@ -119,7 +121,18 @@ async fn answer(manner: Manner, request: Request<RecvStream>, mut respond: SendR
             respond.send_response(Response::new(()), false).map(|mut stream| stream.send_data(body, true));
     };
     match manner {
-        Manner::Echo => {
+        Manner::Fail { first, status, grpc_status } if number < first => {
+            let Some(_) = read(request.into_body()).await else { return };
+            let mut response = Response::new(());
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            if let Some(status) = grpc_status {
+                response.headers_mut().insert("grpc-status", HeaderValue::from(status));
+            }
+            let mut stream = respond.send_response(response, false).unwrap();
+            // The caller may be gone, for it has not asked for more than the head.
+            let _ = stream.send_data(Bytes::from_static(b"failed"), true);
+        }
+        Manner::Echo | Manner::Fail { .. } => {
             let Some(body) = read(request.into_body()).await else { return };
             whole(&mut respond, body);
         }

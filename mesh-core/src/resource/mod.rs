@@ -12,6 +12,7 @@ mod matchers;
 mod metadata;
 pub mod provenance;
 mod rbac;
+mod retry_policy;
 pub mod route;
 mod route_action;
 mod transport_socket;

@@ -1,7 +1,6 @@
 //! What a route does: forward to weighted clusters, redirect, or answer by itself.
 
 use std::mem::take;
-use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::DataSource;
@@ -21,10 +20,10 @@ use http::{HeaderValue, StatusCode};
 
 use super::invalid::{Inside, Invalid, duration, each, nothing_else};
 use super::route::ClusterNames;
-use super::{filters, header_options, matchers};
+use super::{filters, header_options, matchers, retry_policy};
 use crate::route::{
-    DirectResponse, Forward, Fraction, HeaderOperations, Mirror, PathMatch, PathRewrite, Redirect,
-    RetryPolicy, Rewrite, RouteAction, Split, WeightedDestination,
+    DirectResponse, Forward, Fraction, HeaderOperations, Mirror, PathMatch, PathRewrite, Redirect, Rewrite,
+    RouteAction, Split, WeightedDestination,
 };
 
 /// The action of a route that matches `path`, on which the rewriting of a prefix depends.
@@ -77,7 +76,8 @@ fn forward(
         (None, Some(regex)) => Some(regex_rewrite(regex).inside("regex_rewrite")?),
         (Some(_), Some(_)) => return Err(Invalid::new("regex_rewrite", "stands beside prefix_rewrite")),
     };
-    let retry = take(&mut wire.retry_policy).map(retry).transpose().inside("retry_policy")?.flatten();
+    let retry =
+        take(&mut wire.retry_policy).map(retry_policy::parse).transpose().inside("retry_policy")?.flatten();
     let timeout = timeout(take(&mut wire.timeout), take(&mut wire.max_stream_duration))?;
     let mirrors = take(&mut wire.request_mirror_policies);
     let mirrors = each("request_mirror_policies", mirrors, |policy| mirror(policy, clusters))?;
@@ -168,25 +168,6 @@ fn regex_rewrite(
         .ok_or(Invalid::new("substitution", "begins a query or names a group that is not there"))
 }
 
-fn retry(mut wire: wire::RetryPolicy) -> Result<Option<RetryPolicy>, Invalid> {
-    let on = take(&mut wire.retry_on);
-    let on = on.split(',').map(str::trim).filter(|condition| !condition.is_empty());
-    let on: Vec<Arc<str>> = on.map(Arc::from).collect();
-    if let Some(unknown) = on.iter().find(|condition| !RETRY_CONDITIONS.contains(&&***condition)) {
-        return Err(Invalid::new("retry_on", format!("`{unknown}` is not supported by this mesh")));
-    }
-    // Envoy's default where a policy is there at all.
-    let attempts = take(&mut wire.num_retries).map_or(1, |retries| retries.value);
-    // That another endpoint is tried first is how this mesh always does it.
-    wire.retry_host_predicate.clear();
-    wire.host_selection_retry_max_attempts = 0;
-    let per_try_timeout = take(&mut wire.per_try_timeout).map(|wire| duration("per_try_timeout", wire));
-    let per_try_timeout = per_try_timeout.transpose()?.filter(|limit| !limit.is_zero());
-    nothing_else(&wire)?;
-    let attempts = if on.is_empty() { 0 } else { attempts };
-    Ok((attempts > 0 || per_try_timeout.is_some()).then_some(RetryPolicy { attempts, on, per_try_timeout }))
-}
-
 /// A request's time. Envoy reads `timeout`, gRPC `max_stream_duration`; the two may only say the same. None, or nought, is no
 /// limit, as in Istio.
 fn timeout(
@@ -273,7 +254,5 @@ fn direct_response(mut wire: wire::DirectResponseAction) -> Result<DirectRespons
     Ok(DirectResponse { status, body: body.into() })
 }
 
-/// What the client's retry stage knows how to recognize.
-const RETRY_CONDITIONS: [&str; 3] = ["connect-failure", "refused-stream", "reset-before-request"];
 /// Istio's own limit.
 const DIRECT_BODY_BYTES_MAX: usize = 1024 * 1024;

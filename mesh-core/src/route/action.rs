@@ -1,11 +1,10 @@
 //! What a rule does with the request that it takes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{Mirror, Redirect, Rewrite, Split};
+use super::{Mirror, Redirect, RetryPolicy, Rewrite, Split};
 
 /// What a rule does.
 #[derive(Debug)]
@@ -33,18 +32,6 @@ pub struct Forward {
     pub rewrite: Rewrite,
     /// Copies of what is sent.
     pub mirrors: Vec<Mirror>,
-}
-
-/// What is done again, how often, and how long each attempt may take.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// Attempts beyond the first.
-    pub attempts: u32,
-    /// Conditions in Envoy's words: `connect-failure`, `refused-stream`, `reset-before-request`, …
-    pub on: Vec<Arc<str>>,
-    /// Of each attempt, the first among them, until its answer begins. What takes longer may have been done: it is a timeout,
-    /// and not tried again.
-    pub per_try_timeout: Option<Duration>,
 }
 
 /// An answer made by the rule itself.

@@ -10,6 +10,7 @@ mod header_operations;
 mod index;
 mod mirror;
 mod redirect;
+mod retry;
 mod rewrite;
 mod route_match;
 mod session;
@@ -23,13 +24,14 @@ use http::{HeaderMap, Method};
 
 use crate::canonical::CanonicalPath;
 
-pub use action::{DirectResponse, Forward, RetryPolicy, RouteAction};
+pub use action::{DirectResponse, Forward, RouteAction};
 pub use cors::{CorsPolicy, CorsVerdict, UnmatchedPreflights};
 pub use fault::{Abort, AbortStatus, Delay, FaultInjection};
 pub use fraction::Fraction;
 pub use header_operations::HeaderOperations;
 pub use mirror::Mirror;
 pub use redirect::Redirect;
+pub use retry::{Outcome, RetryCondition, RetryPolicy};
 pub use rewrite::{PathRewrite, Rewrite};
 pub use route_match::{PathMatch, QueryMatch, RouteMatch};
 pub use session::{Session, SessionLifetime};

@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::config::core::v3::{
 use envoy_types::pb::envoy::config::route::v3::redirect_action::{
     PathRewriteSpecifier, SchemeRewriteSpecifier,
 };
+use envoy_types::pb::envoy::config::route::v3::retry_policy::{RetryBackOff, RetryHostPredicate};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::{
     ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy,
@@ -15,8 +16,8 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight;
 use envoy_types::pb::envoy::config::route::v3::{
-    CorsPolicy, DirectResponseAction, NonForwardingAction, RedirectAction, RetryPolicy, Route, RouteAction,
-    RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
+    CorsPolicy, DirectResponseAction, HeaderMatcher, NonForwardingAction, RedirectAction, RetryPolicy, Route,
+    RouteAction, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
@@ -24,6 +25,7 @@ use envoy_types::pb::google::protobuf::{self, UInt32Value};
 use http::StatusCode;
 
 use super::*;
+use crate::backoff::Backoff;
 use crate::route::{Forward, Fraction, Mirror, PathRewrite, RouteAction as Parsed};
 
 fn prefix(text: &str) -> RouteMatch {
@@ -167,7 +169,7 @@ fn timeouts_and_retries_are_read() {
         |forward| {
             assert_eq!(forward.timeout, Some(Duration::from_secs(3)));
             let retry = forward.retry.as_ref().expect("a retry policy");
-            assert_eq!((retry.attempts, retry.on.len()), (2, 3));
+            assert_eq!((retry.attempts, retry.on.len(), retry.avoids_previous), (2, 3, false));
         },
     );
     check(|wire| wire.timeout = Some(seconds(0)), |forward| assert_eq!(forward.timeout, None));
@@ -182,8 +184,55 @@ fn timeouts_and_retries_are_read() {
     refused(|wire| wire.max_stream_duration = Some(stream(seconds(4))), "max_stream_duration");
     refused(|wire| wire.timeout = Some(seconds(-1)), "timeout");
     refused(
-        |wire| wire.retry_policy.as_mut().expect("there").retry_on = "5xx".into(),
+        |wire| wire.retry_policy.as_mut().expect("there").retry_on = "5xx,envoy-ratelimited".into(),
         "retry_policy.retry_on",
+    );
+    let full = || RetryPolicy {
+        retry_on: "5xx,retriable-status-codes".into(),
+        retriable_status_codes: vec![418],
+        retry_back_off: Some(RetryBackOff {
+            base_interval: Some(seconds(1)),
+            max_interval: Some(seconds(4)),
+        }),
+        retry_host_predicate: vec![RetryHostPredicate {
+            name: "envoy.retry_host_predicates.previous_hosts".into(),
+            ..RetryHostPredicate::default()
+        }],
+        host_selection_retry_max_attempts: 5,
+        ..RetryPolicy::default()
+    };
+    check(
+        |wire| wire.retry_policy = Some(full()),
+        |forward| {
+            let retry = forward.retry.as_ref().expect("a policy");
+            assert_eq!(
+                (retry.attempts, retry.status_codes[0].as_u16(), retry.avoids_previous),
+                (1, 418, true)
+            );
+            assert_eq!(retry.backoff, Some(Backoff::new(Duration::from_secs(1), Duration::from_secs(4))));
+        },
+    );
+    let refused_policy = |change: fn(&mut RetryPolicy), field: &str| {
+        let mut policy = full();
+        change(&mut policy);
+        refused(|wire| wire.retry_policy = Some(policy), field);
+    };
+    refused_policy(
+        |policy| policy.retriable_status_codes.push(1000),
+        "retry_policy.retriable_status_codes[1]",
+    );
+    refused_policy(|policy| policy.retry_host_predicate[0].name.clear(), "retry_policy.retry_host_predicate");
+    refused_policy(
+        |policy| policy.retry_back_off.as_mut().expect("there").max_interval = Some(seconds(0)),
+        "retry_policy.retry_back_off.max_interval",
+    );
+    refused_policy(
+        |policy| policy.retry_back_off = Some(RetryBackOff::default()),
+        "retry_policy.retry_back_off.base_interval",
+    );
+    refused_policy(
+        |policy| policy.retriable_headers.push(HeaderMatcher::default()),
+        "retry_policy.retriable_headers",
     );
     check(
         |wire| {
