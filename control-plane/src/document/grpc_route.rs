@@ -38,6 +38,7 @@ fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
         backends: fields
             .list("backendRefs", object(|fields| http_route::backend(fields, route_filter::grpc))),
         session: fields.optional("sessionPersistence", object(session_persistence::decode)),
+        retries: None,
     };
     http_route::check_backend_mirrors(fields, &rule);
     http_route::check_matches(fields, &rule);

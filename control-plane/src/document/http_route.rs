@@ -1,10 +1,10 @@
 //! HTTPRoute of the Gateway API with a Service as its parent (GAMMA).
 //!
-//! Matches on path, headers, query and method, weighted backends, filters, timeouts and sessions are honoured; retries are
-//! read for their errors and refused by name. A route without any Service parent acts at gateways only and is kept inert.
+//! Matches on path, headers, query and method, weighted backends, filters, timeouts, retries and sessions are honoured. A route without any Service parent acts at gateways only and is kept inert.
 
 use super::fields::Fields;
 use super::name;
+use super::retries::{self, Retries};
 use super::route_filter::{self, RouteFilters, RouteRewrite};
 use super::route_match::{self, PathMatch, RouteMatch};
 use super::route_timeouts::{self, RouteTimeouts};
@@ -71,6 +71,8 @@ pub struct RouteRule {
     pub backends: Vec<BackendRef>,
     /// What keeps a caller with a backend and its endpoint.
     pub session: Option<SessionPersistence>,
+    /// How often a request is tried again.
+    pub retries: Option<Retries>,
 }
 
 /// A weighted backend.
@@ -186,8 +188,8 @@ fn rule(fields: &mut Fields<'_, '_>) -> RouteRule {
         timeouts: fields.or_default("timeouts", object(route_timeouts::timeouts)),
         backends: fields.list("backendRefs", object(|fields| backend(fields, route_filter::http))),
         session: fields.optional("sessionPersistence", object(session_persistence::decode)),
+        retries: fields.optional("retry", object(retries::http_route)),
     };
-    fields.unsupported("retry", object(route_timeouts::retry));
     check_rewrites(fields, &rule);
     check_matches(fields, &rule);
     rule
@@ -220,8 +222,8 @@ fn check_rewrites(fields: &mut Fields<'_, '_>, rule: &RouteRule) {
         fields.conflict("backendRefs", "are never reached, for the rule redirects", "remove one of the two");
     }
     check_backend_mirrors(fields, rule);
-    if all.clone().skip(1).any(|filters| filters.redirect.is_some()) {
-        let message = "has a redirect, which this mesh makes for a whole rule only";
+    if all.clone().skip(1).any(|filters| filters.redirect.is_some() || filters.cors.is_some()) {
+        let message = "has a redirect or CORS, which this mesh makes for a whole rule only";
         fields.not_honoured("backendRefs", message, "put the filter into the rule's `filters`");
     }
     let rewrites: Vec<&RouteRewrite> =

@@ -11,6 +11,7 @@
 
 mod annotation;
 mod authorization_policy;
+mod cors;
 mod destination_rule;
 mod fields;
 mod finding;
@@ -28,6 +29,7 @@ mod printable;
 mod read;
 mod reader;
 mod reference_grant;
+mod retries;
 mod route_filter;
 mod route_match;
 mod route_timeouts;
@@ -50,6 +52,7 @@ mod yaml;
 mod tests;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, Operation, Rule, Source as PolicySource};
+pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{DestinationRule, SimpleBalancer, Subset, TlsMode, TrafficPolicy};
 pub use finding::{Code, Finding, Severity, Verdict};
 pub use grpc_route::GrpcRoute;
@@ -65,6 +68,7 @@ pub use printable::Printable;
 pub use read::{Reading, Report, Source};
 pub use reader::{FieldFact, Support};
 pub use reference_grant::{ReferenceGrant, Referent, Referrer, is_granted};
+pub use retries::Retries;
 pub use route_filter::{PathModifier, RouteFilters, RouteMirror, RouteRedirect, RouteRewrite};
 pub use route_match::{PathMatch, RouteMatch};
 pub use route_timeouts::RouteTimeouts;
@@ -75,9 +79,8 @@ pub use set::{Age, Document, DocumentKey, DocumentSet};
 pub use size::DOCUMENT_BYTES_MAX;
 pub use spec::{Spec, SpecOf, known_fields};
 pub use virtual_service::{
-    Abort, AbortStatus, CorsPolicy, Delay, Delegate, DirectResponse, Fault, HttpAction, HttpMatch, HttpRule,
-    Mirror, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination,
-    UnmatchedPreflights, VirtualService,
+    Abort, AbortStatus, Delay, Delegate, DirectResponse, Fault, HttpAction, HttpMatch, HttpRule, Mirror,
+    Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination, VirtualService,
 };
 pub use whole::{WholeFinding, attach, check_whole};
 pub use workload::{ContainerPort, Deployment, EndpointSlice, SERVICE_NAME_LABEL, SliceEndpoint};

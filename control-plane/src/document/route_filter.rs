@@ -1,13 +1,13 @@
 //! Filters of HTTPRoutes and GRPCRoutes: what a rule, or one of its backends, changes on the way.
 //!
-//! Headers, redirects, rewrites and mirrors are honoured; CORS and what other projects define are read for their errors and
-//! refused by name.
+//! Headers, redirects, rewrites, mirrors and CORS are honoured; what other projects define is refused by name.
 
+use super::cors::{self, CorsPolicy};
 use super::fields::Fields;
 use super::header::{HeaderOperations, Headers, changed_name, is_authority, literal_value};
 use super::http_route::{BackendRef, backend_reference};
 use super::name;
-use super::scalar::{boolean, choice, integer, port, some_text};
+use super::scalar::{choice, integer, port, some_text};
 use super::spelling::shorten;
 use super::value::{Value, object};
 
@@ -22,6 +22,8 @@ pub struct RouteFilters {
     pub rewrite: Option<RouteRewrite>,
     /// Where copies go.
     pub mirrors: Vec<RouteMirror>,
+    /// What pages of other origins may do.
+    pub cors: Option<CorsPolicy>,
 }
 
 /// Copies to one backend.
@@ -90,6 +92,7 @@ enum Filter {
     Redirect(RouteRedirect),
     Rewrite(RouteRewrite),
     Mirror(Box<RouteMirror>),
+    Cors(CorsPolicy),
     /// Noted already.
     #[default]
     Refused,
@@ -113,9 +116,9 @@ pub(super) fn http(value: Value<'_, '_>) -> RouteFilters {
         let common = common(fields, &FILTERS);
         let redirect = fields.optional("requestRedirect", object(redirect)).map(Filter::Redirect);
         let rewrite = fields.optional("urlRewrite", object(rewrite)).map(Filter::Rewrite);
-        fields.unsupported("cors", object(cors));
+        let cors = fields.optional("cors", object(cors::http_route)).map(Filter::Cors);
         fields.unsupported("externalAuth", opaque);
-        common.or(redirect).or(rewrite).unwrap_or_default()
+        common.or(redirect).or(rewrite).or(cors).unwrap_or_default()
     })
 }
 
@@ -148,6 +151,10 @@ fn filters(mut value: Value<'_, '_>, decode: impl Fn(&mut Fields<'_, '_>) -> Fil
             Filter::Rewrite(rewrite) => {
                 all.rewrite = Some(rewrite);
                 "URLRewrite"
+            }
+            Filter::Cors(cors) => {
+                all.cors = Some(cors);
+                "CORS"
             }
             // These alone may be repeated.
             Filter::Mirror(mirror) => {
@@ -316,14 +323,6 @@ fn path(value: Value<'_, '_>) -> String {
         Ok(())
     })
     .value
-}
-
-fn cors(fields: &mut Fields<'_, '_>) {
-    for name in ["allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders"] {
-        fields.list(name, some_text);
-    }
-    fields.optional("allowCredentials", boolean);
-    fields.optional("maxAge", integer(1, i64::from(i32::MAX)));
 }
 
 /// As many filters of one rule or backend as the Gateway API takes.

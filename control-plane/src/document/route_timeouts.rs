@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fields::Fields;
-use super::scalar::{duration_or_zero, integer};
+use super::scalar::duration_or_zero;
 use super::spelling::shorten;
 use super::value::Value;
 
@@ -28,13 +28,6 @@ pub(super) fn timeouts(fields: &mut Fields<'_, '_>) -> RouteTimeouts {
         fields.conflict("backendRequest", "is longer than `request`", "make it shorter");
     }
     timeouts
-}
-
-/// Retries are read for their errors alone: what may have been processed is never repeated here.
-pub(super) fn retry(fields: &mut Fields<'_, '_>) {
-    fields.list("codes", integer(400, 599));
-    fields.optional("attempts", integer(0, i64::from(i32::MAX)));
-    fields.optional("backoff", duration);
 }
 
 /// The Gateway API's durations (GEP-2257): as Go's, but whole numbers of at most five digits, and four of them at most.

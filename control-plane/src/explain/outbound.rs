@@ -358,8 +358,8 @@ fn changes(operations: &HeaderOperations) -> HeaderChanges {
 fn retries(policy: &RetryPolicy) -> Retries {
     Retries {
         attempts: policy.attempts,
-        on: policy.on.iter().map(ToString::to_string).collect(),
-        status_codes: Vec::new(),
+        on: policy.on.iter().map(|condition| condition.as_str().to_owned()).collect(),
+        status_codes: policy.status_codes.iter().map(|status| status.as_u16()).collect(),
         per_try_timeout: policy.per_try_timeout.map(duration),
     }
 }

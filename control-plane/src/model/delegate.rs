@@ -75,6 +75,7 @@ fn joined(root: &HttpRule, leaf: &HttpRule) -> Option<HttpRule> {
         cors: leaf.cors.clone().or_else(|| root.cors.clone()),
         mirrors: if leaf.mirrors.is_empty() { root.mirrors.clone() } else { leaf.mirrors.clone() },
         timeout: leaf.timeout.or(root.timeout),
+        retries: leaf.retries.clone().or_else(|| root.retries.clone()),
         ..leaf.clone()
     })
 }

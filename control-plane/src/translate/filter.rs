@@ -17,7 +17,7 @@ use super::cluster::duration;
 use super::encode::{self, PLAIN};
 use super::listener::{filter, router};
 use super::matcher;
-use crate::document::{self, Abort, AbortStatus, Delay, Fault, HttpRule, UnmatchedPreflights};
+use crate::document::{self, Abort, AbortStatus, Delay, Fault, UnmatchedPreflights};
 
 /// The filters of every listener, in the order in which they run. They stand there whether or not a route uses them, so that a
 /// rule's first fault needs no other listener.
@@ -29,10 +29,12 @@ pub(super) fn of_listener() -> Vec<HttpFilter> {
 }
 
 /// What a rule has them do.
-pub(super) fn of_route(rule: &HttpRule) -> HashMap<String, Any> {
-    let fault = rule.fault.as_ref().map(|written| (FAULT.to_owned(), encode::pack(&fault(written), &PLAIN)));
-    let cors =
-        rule.cors.as_ref().map(|written| (CORS.to_owned(), optional(encode::pack(&cors(written), &PLAIN))));
+pub(super) fn of_route(
+    faults: Option<&Fault>,
+    policy: Option<&document::CorsPolicy>,
+) -> HashMap<String, Any> {
+    let fault = faults.map(|written| (FAULT.to_owned(), encode::pack(&fault(written), &PLAIN)));
+    let cors = policy.map(|written| (CORS.to_owned(), optional(encode::pack(&cors(written), &PLAIN))));
     fault.into_iter().chain(cors).collect()
 }
 

@@ -13,14 +13,13 @@ use envoy_types::pb::envoy::config::route::v3::route_action::{
 };
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite;
-use envoy_types::pb::envoy::config::route::v3::{RedirectAction, RetryPolicy, Route, RouteAction};
+use envoy_types::pb::envoy::config::route::v3::{RedirectAction, Route, RouteAction};
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 use mesh_core::resource::Provenance;
 
-use super::cluster::duration;
 use super::name::{ClusterName, FORBIDDEN};
 use super::route::{direct_response, forward, limited, redirect_code, weighted};
-use super::{filter, header, matcher, metadata, sticky};
+use super::{filter, header, matcher, metadata, retry, sticky};
 use crate::document::{BackendRef, HttpRoute, PathMatch, PathModifier, RouteMatch, RouteRedirect, RouteRule};
 use crate::model::{Alternative, Declared, View, World};
 
@@ -45,6 +44,7 @@ pub(super) fn route(world: &World, view: &View<'_>, alternative: &Alternative<'_
         request_headers_to_remove: header::to_remove(&headers.request),
         response_headers_to_add: header::to_add(&headers.response),
         response_headers_to_remove: header::to_remove(&headers.response),
+        typed_per_filter_config: filter::of_route(None, rule.filters.cors.as_ref()),
         action: Some(match &rule.filters.redirect {
             Some(redirect) => Action::Redirect(redirected(redirect, matched_prefix(*entry), called)),
             None => forwarded(world, view, route, rule, matched_prefix(*entry)),
@@ -78,9 +78,7 @@ fn forwarded(
     if !is_grpc(route) {
         action.cluster_not_found_response_code = ClusterNotFoundResponseCode::InternalServerError.into();
     }
-    action.retry_policy = action
-        .retry_policy
-        .map(|policy| RetryPolicy { per_try_timeout: rule.timeouts.backend_request.map(duration), ..policy });
+    action.retry_policy = retry::policy(rule.retries.as_ref(), rule.timeouts.backend_request);
     let mirrors = rule.filters.mirrors.iter().filter(|mirror| mirror.percentage > 0.0);
     let copies = mirrors.map(|mirror| RequestMirrorPolicy {
         cluster: backend_cluster(world, view, route, &mirror.backend),

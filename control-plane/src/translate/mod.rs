@@ -20,6 +20,7 @@ mod matcher;
 mod metadata;
 pub mod name;
 mod rbac;
+mod retry;
 mod route;
 mod sticky;
 mod tls;

@@ -11,8 +11,8 @@ use envoy_types::pb::envoy::config::route::v3::route_action::{
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite;
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, RedirectAction, RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch,
-    VirtualHost, WeightedCluster,
+    DirectResponseAction, RedirectAction, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+    WeightedCluster,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
@@ -22,7 +22,7 @@ use super::cluster::duration;
 use super::encode::{self, ROUTES};
 use super::metadata::{self, Entry};
 use super::name::{ClusterName, host_port};
-use super::{filter, gateway_route, header, matcher, sticky};
+use super::{filter, gateway_route, header, matcher, retry, sticky};
 use crate::document::{
     Headers, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination,
 };
@@ -117,7 +117,7 @@ fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16)
             request_headers_to_remove: header::to_remove(&rule.headers.request),
             response_headers_to_add: header::to_add(&rule.headers.response),
             response_headers_to_remove: header::to_remove(&rule.headers.response),
-            typed_per_filter_config: filter::of_route(rule),
+            typed_per_filter_config: filter::of_route(rule.fault.as_ref(), rule.cors.as_ref()),
             action: Some(action.clone()),
             ..Route::default()
         };
@@ -193,7 +193,7 @@ pub(super) fn weighted(headers: &Headers, name: String, weight: u32) -> ClusterW
     }
 }
 
-/// A route to clusters by weight, without limit in time, retrying what is known to be unprocessed.
+/// A route to clusters by weight, without limit in time, with the retries of whom nothing is said.
 pub(super) fn forward(clusters: Vec<ClusterWeight>) -> RouteAction {
     RouteAction {
         cluster_specifier: Some(ClusterSpecifier::WeightedClusters(WeightedCluster {
@@ -202,11 +202,7 @@ pub(super) fn forward(clusters: Vec<ClusterWeight>) -> RouteAction {
         })),
         // Absent would be Envoy's 15 seconds.
         timeout: Some(duration(std::time::Duration::ZERO)),
-        retry_policy: Some(RetryPolicy {
-            retry_on: RETRY_ON.to_owned(),
-            num_retries: Some(UInt32Value { value: RETRIES }),
-            ..RetryPolicy::default()
-        }),
+        retry_policy: retry::policy(None, None),
         ..RouteAction::default()
     }
 }
@@ -227,6 +223,7 @@ pub(super) fn limited(mut action: RouteAction, timeout: Option<std::time::Durati
 
 fn rewritten(action: RouteAction, rule: &HttpRule) -> RouteAction {
     let mut action = limited(action, rule.timeout);
+    action.retry_policy = retry::policy(rule.retries.as_ref(), None);
     let rewrite = rule.rewrite.as_ref();
     let authority = rewrite.and_then(|rewrite| rewrite.authority.as_deref());
     if let Some(authority) = authority.or_else(|| header::authority(&rule.headers.request)) {
@@ -288,8 +285,3 @@ pub(super) fn direct_response(status: u32, body: &[u8]) -> DirectResponseAction 
     };
     DirectResponseAction { status, body: Some(body), ..DirectResponseAction::default() }
 }
-
-/// What is known not to have been processed.
-const RETRY_ON: &str = "connect-failure,refused-stream,reset-before-request";
-/// Attempts beyond the first.
-const RETRIES: u32 = 2;

@@ -3,7 +3,7 @@
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, ORIGIN,
 };
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -14,9 +14,9 @@ use crate::matcher::Pattern;
 pub struct CorsPolicy {
     /// The origins that may call; one that meets `*` itself lets every origin.
     pub allow_origins: Vec<Pattern>,
-    /// `access-control-allow-methods`
+    /// `access-control-allow-methods`; `*` beside credentials is whichever method is asked for.
     pub allow_methods: Option<HeaderValue>,
-    /// `access-control-allow-headers`
+    /// `access-control-allow-headers`; `*` likewise.
     pub allow_headers: Option<HeaderValue>,
     /// `access-control-expose-headers`
     pub expose_headers: Option<HeaderValue>,
@@ -59,16 +59,21 @@ impl CorsPolicy {
         let is_preflight = method == Method::OPTIONS && asked;
         match (self.allows(origin), is_preflight) {
             (true, true) => {
+                let asked = |list: &Option<HeaderValue>, asked| self.answer(list, headers.get(asked));
                 let lists = [
-                    (ACCESS_CONTROL_ALLOW_METHODS, &self.allow_methods),
-                    (ACCESS_CONTROL_ALLOW_HEADERS, &self.allow_headers),
-                    (ACCESS_CONTROL_MAX_AGE, &self.max_age),
+                    (ACCESS_CONTROL_ALLOW_METHODS, asked(&self.allow_methods, ACCESS_CONTROL_REQUEST_METHOD)),
+                    (
+                        ACCESS_CONTROL_ALLOW_HEADERS,
+                        asked(&self.allow_headers, ACCESS_CONTROL_REQUEST_HEADERS),
+                    ),
+                    (ACCESS_CONTROL_EXPOSE_HEADERS, self.expose_headers.clone()),
+                    (ACCESS_CONTROL_MAX_AGE, self.max_age.clone()),
                 ];
-                CorsVerdict::Answer(self.told(origin, &lists))
+                CorsVerdict::Answer(self.told(origin, lists))
             }
             (true, false) => {
-                let lists = [(ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose_headers)];
-                CorsVerdict::Allow(self.told(origin, &lists))
+                let lists = [(ACCESS_CONTROL_EXPOSE_HEADERS, self.expose_headers.clone())];
+                CorsVerdict::Allow(self.told(origin, lists))
             }
             (false, true) if self.unmatched_preflights == UnmatchedPreflights::Ignore => {
                 CorsVerdict::Answer(HeaderMap::new())
@@ -81,14 +86,24 @@ impl CorsPolicy {
         self.allow_origins.iter().any(|allowed| allowed.matches(b"*") || allowed.matches(origin.as_bytes()))
     }
 
-    fn told(&self, origin: &HeaderValue, lists: &[(http::HeaderName, &Option<HeaderValue>)]) -> HeaderMap {
+    /// A list as a preflight is told it. Browsers that send credentials take `*` for a name, so they are told what they asked for.
+    fn answer(&self, list: &Option<HeaderValue>, asked: Option<&HeaderValue>) -> Option<HeaderValue> {
+        match list {
+            Some(all) if all == "*" && self.allow_credentials => asked.cloned(),
+            list => list.clone(),
+        }
+    }
+
+    fn told(
+        &self,
+        origin: &HeaderValue,
+        lists: impl IntoIterator<Item = (HeaderName, Option<HeaderValue>)>,
+    ) -> HeaderMap {
         let mut headers = HeaderMap::from_iter([(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())]);
         if self.allow_credentials {
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
-        for (name, value) in lists {
-            headers.extend(value.as_ref().map(|value| (name.clone(), value.clone())));
-        }
+        headers.extend(lists.into_iter().filter_map(|(name, value)| Some((name, value?))));
         headers
     }
 }
@@ -140,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_preflight_of_an_allowed_origin_is_answered_and_others_pass() {
-        let told = "allow-credentials: true; allow-methods: GET,PUT; allow-origin: https://a.example.com; max-age: 60";
+        let told = "allow-credentials: true; allow-methods: GET,PUT; allow-origin: https://a.example.com; expose-headers: x-a; max-age: 60";
         check(&policy(), Method::OPTIONS, &[GOOD, ASKS], &format!("answer {told}"));
         let seen = "allow-credentials: true; allow-origin: https://a.example.com; expose-headers: x-a";
         check(&policy(), Method::GET, &[GOOD], &format!("allow {seen}"));
@@ -162,5 +177,21 @@ mod tests {
         let star = Pattern::Exact(Text { text: "*".into(), ignore_case: false });
         let policy = CorsPolicy { allow_origins: vec![star], ..CorsPolicy::default() };
         check(&policy, Method::GET, &[BAD], "allow allow-origin: https://example.org");
+    }
+
+    #[test]
+    fn a_star_beside_credentials_is_what_was_asked_for() {
+        let star = Some(HeaderValue::from_static("*"));
+        let policy = CorsPolicy { allow_methods: star.clone(), allow_headers: star, ..policy() };
+        let names = ("access-control-request-headers", "x-1,x-2");
+        let rest = "allow-origin: https://a.example.com; expose-headers: x-a; max-age: 60";
+        let told =
+            format!("answer allow-credentials: true; allow-headers: x-1,x-2; allow-methods: PUT; {rest}");
+        check(&policy, Method::OPTIONS, &[GOOD, ASKS, names], &told);
+        let told = format!("answer allow-credentials: true; allow-methods: PUT; {rest}");
+        check(&policy, Method::OPTIONS, &[GOOD, ASKS], &told);
+        let open = CorsPolicy { allow_credentials: false, ..policy };
+        let told = format!("answer allow-headers: *; allow-methods: *; {rest}");
+        check(&open, Method::OPTIONS, &[GOOD, ASKS, names], &told);
     }
 }

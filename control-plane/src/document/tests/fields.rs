@@ -17,7 +17,7 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::VirtualService, "http[].redirect.derivePort", Honoured);
     row(Kind::VirtualService, "http[].fault.abort.grpcStatus", Honoured);
     row(Kind::VirtualService, "http[].fault.abort.http2Error", Unsupported);
-    row(Kind::VirtualService, "http[].retries", Unsupported);
+    row(Kind::VirtualService, "http[].retries.attempts", Honoured);
     row(Kind::VirtualService, "http[].match[].statPrefix", NoEffect);
     row(Kind::VirtualService, "tls[].match[].sniHosts", Honoured);
     row(Kind::DestinationRule, "trafficPolicy.tls.mode", Honoured);
@@ -32,7 +32,7 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::PeerAuthentication, "portLevelMtls{}.mode", Honoured);
     row(Kind::MeshSettings, "pathNormalization.normalization", Honoured);
     row(Kind::HttpRoute, "rules[].timeouts.backendRequest", Honoured);
-    row(Kind::HttpRoute, "rules[].retry", Unsupported);
+    row(Kind::HttpRoute, "rules[].filters[].externalAuth", Unsupported);
     row(Kind::HttpRoute, "rules[].filters[].requestMirror.percent", Honoured);
     row(Kind::GrpcRoute, "rules[].matches[].method.service", Honoured);
     row(Kind::ReferenceGrant, "to[].name", Honoured);

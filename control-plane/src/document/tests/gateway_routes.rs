@@ -96,7 +96,11 @@ fn filters_are_what_their_type_says_and_once() {
         &format!("backendRefs: [{{name: b, port: 80, filters: [{redirect}]}}]"),
         &[(Code::UnsupportedField, "backendRefs")],
     );
-    http("filters: [{type: CORS, cors: {maxAge: 1}}]", &[(Code::UnsupportedField, "filters[0].cors")]);
+    http("filters: [{type: CORS, cors: {allowOrigins: ['https://*.a.com', '*'], maxAge: 1}}]", &[]);
+    http(
+        "filters: [{type: CORS, cors: {allowOrigins: [a.com]}}]",
+        &[(Code::InvalidValue, "filters[0].cors.allowOrigins[0]")],
+    );
     let mirror = "{type: RequestMirror, requestMirror: {backendRef: {name: b, port: 80}, fraction: {numerator: 1, denominator: 8}}}";
     http(&format!("filters: [{mirror}, {mirror}]"), &[]);
     http(
@@ -157,7 +161,8 @@ fn timeouts() {
     for wrong in ["1.5s", "100000s", "1h1m1s1ms1ms", "5us", "-1s", "soon"] {
         http(&format!("timeouts: {{request: {wrong}}}"), &[(Code::InvalidValue, "timeouts.request")]);
     }
-    http("retry: {codes: [500], attempts: 2, backoff: 1s}", &[(Code::UnsupportedField, "retry")]);
+    http("retry: {codes: [500], attempts: 2, backoff: 1s}", &[]);
+    http("retry: {codes: [302]}", &[(Code::InvalidValue, "retry.codes[0]")]);
 }
 
 #[test]

@@ -197,15 +197,22 @@ fn cors_policies() {
 }
 
 #[test]
-fn what_is_not_honoured_is_refused_by_name_and_checked() {
+fn retries() {
+    let full = "{attempts: 3, perTryTimeout: 2s, retryOn: '5xx, 503,', backoff: 1s, retryIgnorePreviousHosts: false}";
+    rule(&format!("retries: {full}"), &[]);
+    rule("retries: {attempts: 0}", &[]);
+    rule("retries: {attempts: 1, retryOn: nonsense}", &[(Code::InvalidValue, "retries.retryOn")]);
+    rule("retries: {attempts: 1, retryOn: '600'}", &[(Code::InvalidValue, "retries.retryOn")]);
     rule(
-        "retries: {attempts: 3, perTryTimeout: 2s, retryOn: '5xx,503'}",
-        &[(Code::UnsupportedField, "retries")],
+        "retries: {attempts: 1, retryOn: envoy-ratelimited}",
+        &[(Code::UnsupportedField, "retries.retryOn")],
     );
+    rule("retries: {retryOn: 5xx}", &[(Code::Conflict, "retries.retryOn")]);
     rule(
-        "retries: {attempts: 1, retryOn: nonsense}",
-        &[(Code::UnsupportedField, "retries"), (Code::InvalidValue, "retries.retryOn")],
+        "retries: {attempts: 1, retryRemoteLocalities: true}",
+        &[(Code::NoEffect, "retries.retryRemoteLocalities")],
     );
+    rule("timeout: 1s, retries: {attempts: 1, perTryTimeout: 2s}", &[(Code::Suspicious, "retries")]);
 }
 
 #[test]

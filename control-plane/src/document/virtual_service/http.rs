@@ -4,18 +4,18 @@
 
 use std::time::Duration;
 
+use super::super::cors::{self, CorsPolicy};
 use super::super::fields::Fields;
 use super::super::header::{self, Headers};
+use super::super::retries::{self, Retries};
 use super::super::scalar::{duration_or_zero, text};
 use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::Bound;
 use super::action::{self, Delegate, HttpAction, Rewrite};
-use super::cors::{self, CorsPolicy};
 use super::fault::{self, Fault};
 use super::matching::{self, HttpMatch};
 use super::mirror::{self, Mirror};
-use super::resilience;
 
 /// One rule.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,8 @@ pub struct HttpRule {
     pub mirrors: Vec<Mirror>,
     /// How long request and retries may take together; zero is without limit.
     pub timeout: Option<Duration>,
+    /// How often it is tried again.
+    pub retries: Option<Retries>,
 }
 
 pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
@@ -57,10 +59,10 @@ pub(super) fn decode(value: Value<'_, '_>, bound: Bound) -> HttpRule {
             headers: fields.or_default("headers", object(header::headers)),
             rewrite: fields.optional("rewrite", object(action::rewrite)),
             fault: fields.optional("fault", object(fault::decode)),
-            cors: fields.optional("corsPolicy", object(cors::decode)),
+            cors: fields.optional("corsPolicy", object(cors::virtual_service)),
             timeout: fields.optional("timeout", duration_or_zero),
+            retries: fields.optional("retries", object(retries::virtual_service)),
         };
-        fields.unsupported("retries", object(resilience::retries));
         exclusions(fields, &rule, bound.delegate);
         rule
     })
@@ -82,6 +84,15 @@ fn exclusions(fields: &mut Fields<'_, '_>, rule: &HttpRule, delegate: bool) {
         conflict(fields, answered, "rewrite");
     }
     conflict(fields, "mirror", "mirrors");
+    let per_try = rule.retries.as_ref().and_then(|retries| retries.per_try_timeout);
+    let limit = rule.timeout.filter(|limit| !limit.is_zero());
+    if per_try.zip(limit).is_some_and(|(per_try, limit)| per_try > limit) {
+        fields.suspicious(
+            "retries",
+            "give an attempt more time than `timeout` gives all",
+            "make `perTryTimeout` shorter",
+        );
+    }
     let request = &rule.headers.request;
     let mut authorities =
         request.set.iter().chain(&request.add).filter(|(name, _)| header::is_authority(name)).count();

@@ -4,12 +4,10 @@
 //! name.
 
 mod action;
-mod cors;
 mod fault;
 mod http;
 mod matching;
 mod mirror;
-mod resilience;
 mod transport;
 mod unreachable;
 
@@ -17,7 +15,6 @@ pub use action::{
     Delegate, DirectResponse, HttpAction, Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite,
     RouteDestination,
 };
-pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use fault::{Abort, AbortStatus, Delay, Fault};
 pub use http::HttpRule;
 pub use matching::HttpMatch;

@@ -1,6 +1,6 @@
 //! `tls` and `tcp` rules of a VirtualService: known to the last field, not honoured yet.
 //!
-//! They are read for their errors alone, as `resilience.rs` says.
+//! They are read for their errors alone, so the decoders yield nothing.
 
 use super::super::fields::Fields;
 use super::super::finding::Code;

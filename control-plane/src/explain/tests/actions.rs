@@ -2,6 +2,32 @@
 
 use super::*;
 
+#[test]
+fn retries_are_what_the_rule_says_and_else_the_safe_ones() {
+    let rule = |retries: &str| format!("{retries}route: [{{destination: {{host: reviews}}}}]");
+    let ask = |retries: &str| {
+        let text = BOOKINFO
+            .split("---\napiVersion: networking.istio.io/v1")
+            .next()
+            .expect("services")
+            .to_owned()
+            + &format!(
+                "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: reviews}}\nspec: {{hosts: [reviews], http: [{{{}}}]}}\n",
+                rule(retries)
+            );
+        answer(&text, json!({"url": "http://reviews:9080/"}))["retries"].clone()
+    };
+    let safe = ["connect-failure", "refused-stream", "reset-before-request"];
+    let said = |attempts: u32, on: &[&str], status_codes: &[u16], per_try_timeout: Value| json!({"attempts": attempts, "on": on, "status_codes": status_codes, "per_try_timeout": per_try_timeout});
+    assert_eq!(ask(""), said(2, &safe, &[], json!(null)));
+    assert_eq!(ask("retries: {attempts: 5}, "), said(5, &safe, &[], json!(null)));
+    assert_eq!(ask("retries: {attempts: 0}, "), json!(null));
+    assert_eq!(
+        ask("retries: {attempts: 1, retryOn: 'gateway-error,503', perTryTimeout: 2s}, "),
+        said(1, &["gateway-error", "retriable-status-codes"], &[503], json!("2s"))
+    );
+}
+
 /// The documents with more said by the rule that takes what the others leave.
 fn ruled(said: &str) -> String {
     BOOKINFO.replace("  - route:\n", &format!("  - {said}\n    route:\n"))

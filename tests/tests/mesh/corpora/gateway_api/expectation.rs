@@ -16,7 +16,7 @@ pub(super) struct Sent<'a> {
 
 pub(super) fn compare(decision: &Decision, case: &Value, sent: &Sent<'_>) -> Result<(), Outcome> {
     let expect = &case["expect"];
-    status(decision, expect, sent)?;
+    status(decision, case, sent)?;
     backends(decision, expect)?;
     upstream(decision, case, sent)?;
     redirect(decision, expect, sent)?;
@@ -24,7 +24,8 @@ pub(super) fn compare(decision: &Decision, case: &Value, sent: &Sent<'_>) -> Res
     response(decision, expect)
 }
 
-fn status(decision: &Decision, expect: &Value, sent: &Sent<'_>) -> Result<(), Outcome> {
+fn status(decision: &Decision, case: &Value, sent: &Sent<'_>) -> Result<(), Outcome> {
+    let expect = &case["expect"];
     let inbound = decision.inbound.as_ref().and_then(|inbound| inbound.status);
     // A backend whose answers the case does not restrict, or that is outside the mesh, answers 200, and as late as it is
     // asked to.
@@ -35,14 +36,33 @@ fn status(decision: &Decision, expect: &Value, sent: &Sent<'_>) -> Result<(), Ou
         _ => 200,
     };
     let by_backend = inbound.filter(|status| *status != 200).unwrap_or(answered);
+    let by_backend = failing(decision, &case["backend_behaviour"]).unwrap_or(by_backend);
+    let found = u64::from(decision.status.unwrap_or(by_backend));
     if let Some(status) = expect["status"].as_u64() {
-        same("the status", u64::from(decision.status.unwrap_or(by_backend)), status)?;
+        same("the status", found, status)?;
+    }
+    let any_of: Vec<u64> = items(expect, "status").iter().filter_map(Value::as_u64).collect();
+    if !any_of.is_empty() {
+        same("one of the statuses", any_of.contains(&found), true)?;
     }
     if let Some(code) = expect["grpc_code"].as_u64() {
         let by_backend = if by_backend == 200 { Some(0) } else { None };
         same("the gRPC status", decision.grpc_status.or(by_backend).map(u64::from), Some(code))?;
     }
     Ok(())
+}
+
+/// What the caller is told where the backend fails its first requests, and the decision's retries go on.
+fn failing(decision: &Decision, behaviour: &Value) -> Option<u16> {
+    let first = behaviour["fail_first"].as_u64()?;
+    let status = behaviour["fail_status"].as_u64().and_then(|status| u16::try_from(status).ok());
+    let retries = decision.retries.as_ref();
+    let repeats = retries.is_some_and(|retries| match status {
+        Some(status) => retries.status_codes.contains(&status),
+        None => retries.on.iter().any(|on| on == "reset"),
+    });
+    let attempts = retries.filter(|_| repeats).map_or(1, |retries| 1 + u64::from(retries.attempts));
+    Some(if first < attempts { 200 } else { status.unwrap_or(503) })
 }
 
 /// `500ms`, `1.5s`.
@@ -161,6 +181,13 @@ fn response(decision: &Decision, expect: &Value) -> Result<(), Outcome> {
     let given: Vec<(String, String)> = own.chain(&changes.set).chain(&changes.add).cloned().collect();
     for (name, value) in expect["response_headers"].as_object().into_iter().flatten() {
         same(name, joined(&given, name).as_deref(), value.as_str())?;
+    }
+    for (name, values) in expect["response_header_any_of"].as_object().into_iter().flatten() {
+        let bare = |text: &str| text.replace(' ', "");
+        let found = joined(&given, name).map(|value| bare(&value));
+        let any_of = values.as_array().into_iter().flatten().filter_map(Value::as_str).map(bare);
+        let wanted = any_of.clone().find(|value| found.as_ref() == Some(value)).or(any_of.clone().next());
+        same(name, found, wanted)?;
     }
     for name in items(expect, "response_headers_absent").iter().filter_map(Value::as_str) {
         same(name, joined(&given, name), None)?;

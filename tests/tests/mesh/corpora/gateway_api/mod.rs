@@ -29,7 +29,7 @@ fn routes_of_a_service_behave_as_the_conformance_tests_demand() {
             tally.case(&name, outcome(run(&sources, case, mesh)));
         }
     }
-    tally.finish(159);
+    tally.finish(189);
 }
 
 fn sources(manifests: &Path, test: &Value, mesh: bool, grants: bool) -> Vec<Source> {

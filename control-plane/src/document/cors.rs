@@ -1,13 +1,14 @@
-//! CORS of an `http` rule: which pages of other origins may call.
+//! CORS: which pages of other origins may call, as `corsPolicy` of a VirtualService's rule or as a filter of an HTTPRoute.
 
 use std::time::Duration;
 
-use super::super::fields::Fields;
-use super::super::header::is_header_name;
-use super::super::name;
-use super::super::pattern::{StringMatch, string_match};
-use super::super::scalar::{boolean, choice, duration, text};
-use super::super::value::Value;
+use super::fields::Fields;
+use super::header::is_header_name;
+use super::name;
+use super::pattern::{StringMatch, string_match};
+use super::scalar::{boolean, choice, duration, integer, text};
+use super::spelling::shorten;
+use super::value::Value;
 
 /// What browsers are told.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,7 +39,8 @@ pub enum UnmatchedPreflights {
     Ignore,
 }
 
-pub(super) fn decode(fields: &mut Fields<'_, '_>) -> CorsPolicy {
+/// Of a VirtualService's rule.
+pub(super) fn virtual_service(fields: &mut Fields<'_, '_>) -> CorsPolicy {
     let mut allow_origins = fields.list("allowOrigins", |mut value| {
         let origin = value.reborrow().object(string_match);
         if origin.is_empty() && value.node.is_some() {
@@ -66,6 +68,45 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> CorsPolicy {
     }
 }
 
+/// An HTTPRoute's filter.
+pub(super) fn http_route(fields: &mut Fields<'_, '_>) -> CorsPolicy {
+    let seconds = fields.optional("maxAge", integer(1, i64::from(i32::MAX))).unwrap_or(MAX_AGE_SECONDS);
+    CorsPolicy {
+        allow_origins: fields.list("allowOrigins", origin),
+        allow_methods: fields.list("allowMethods", method),
+        allow_headers: fields.list("allowHeaders", header_name),
+        expose_headers: fields.list("exposeHeaders", header_name),
+        max_age: Some(Duration::from_secs(seconds.unsigned_abs())),
+        allow_credentials: fields.optional("allowCredentials", boolean),
+        unmatched_preflights: UnmatchedPreflights::Ignore,
+    }
+}
+
+/// `*`, or scheme and host, in which a `*` at the front stands for any labels.
+fn origin(mut value: Value<'_, '_>) -> StringMatch {
+    let written = text(value.reborrow());
+    if written == "*" {
+        return StringMatch::Exact(written);
+    }
+    let (scheme, authority) = written.split_once("://").unwrap_or_default();
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-.:[]".contains(letter);
+    let host = authority.strip_prefix('*').unwrap_or(authority);
+    let is_scheme = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter));
+    if value.node.is_some() && (!is_scheme || host.is_empty() || !host.chars().all(plain)) {
+        let message = format!("`{}` is no origin", shorten(&written));
+        value.invalid(message, "write `*`, `https://example.com` or `https://*.example.com`");
+    }
+    match authority.starts_with('*') {
+        true => StringMatch::Regex(format!(
+            "{}://[^/]+{}",
+            regex_syntax::escape(scheme),
+            regex_syntax::escape(host)
+        )),
+        false => StringMatch::Exact(written),
+    }
+}
+
 /// A method in capitals, or `*`.
 fn method(value: Value<'_, '_>) -> String {
     name::known(value, "a method", |name| {
@@ -86,3 +127,6 @@ fn max_age(mut value: Value<'_, '_>) -> Duration {
     }
     age
 }
+
+/// What the Gateway API has browsers keep an answer for.
+const MAX_AGE_SECONDS: i64 = 5;
