@@ -55,14 +55,14 @@ const BAD: [(&str, &str, &[&str]); 10] = [
         &["bad.yaml:6", "proxyless.mesh/sticky", "header:NAME"],
     ),
     (
-        "a sticky claim, which nobody has checked",
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\n  annotations:\n    proxyless.mesh/sticky: claim:sub\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n",
-        &["bad.yaml:6", "proxyless.mesh/sticky", "token"],
+        "a sticky claim of no name",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\n  annotations:\n    proxyless.mesh/sticky: 'claim:'\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n",
+        &["bad.yaml:6", "proxyless.mesh/sticky"],
     ),
     (
-        "a field not honoured yet",
-        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n    retries:\n      attempts: 3\n",
-        &["bad.yaml:11", "retries"],
+        "a condition that only Envoy has",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata:\n  name: x\nspec:\n  hosts: [x]\n  http:\n  - route:\n    - destination:\n        host: x\n    retries:\n      attempts: 3\n      retryOn: envoy-ratelimited\n",
+        &["bad.yaml:13", "retryOn", "envoy-ratelimited"],
     ),
 ];
 
