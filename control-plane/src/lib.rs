@@ -15,6 +15,8 @@ pub mod document;
 pub mod expectation;
 pub mod explain;
 #[cfg(feature = "server")]
+pub mod foreign;
+#[cfg(feature = "server")]
 pub mod grant;
 pub mod model;
 #[cfg(feature = "server")]

@@ -12,7 +12,7 @@ use super::change;
 use super::proto::{ApplyRequest, ChangeResponse, DeleteRequest, Document, ListRequest, ListResponse};
 use super::workshop::Workshop;
 use crate::catalog::{Catalog, CatalogError, Plan, plan_apply, plan_delete};
-use crate::document::{DocumentKey, Kind, Source};
+use crate::document::{DocumentKey, DocumentSet, Kind, Source, WholeFinding};
 use crate::registry::Instances;
 use crate::store::{Outcome, Store, StoreError, Transaction};
 use crate::validate;
@@ -32,7 +32,13 @@ pub(super) struct Documents {
     pub(super) read: Mutex<Arc<Catalog>>,
     /// Where changes are judged.
     pub(super) workshop: Workshop,
+    /// What connected clients of other kinds would leave out.
+    pub(super) foreign: Arc<ForeignFindings>,
 }
+
+/// What is to be said of documents (as they would be), as far as the named ones are concerned.
+pub(super) type ForeignFindings =
+    dyn Fn(&DocumentSet, &BTreeSet<&DocumentKey>) -> Vec<WholeFinding> + Send + Sync;
 
 /// A change that was judged, and what is to be written for it; nothing where it is not to be carried out.
 struct Judged {
@@ -108,7 +114,15 @@ impl Documents {
         let plan = Arc::new(plan);
         for _ in 0..ATTEMPTS_MAX {
             let (catalog, plan) = (self.catalog().await?, plan.clone());
-            let judge = move || plan(&catalog).map(|plan| Judged::new(&catalog, &plan, dry_run));
+            let foreign = self.foreign.clone();
+            let judge = move || {
+                plan(&catalog).map(|mut plan| {
+                    if plan.accepted() {
+                        plan.note(foreign(&plan.after, &plan.touched()));
+                    }
+                    Judged::new(&catalog, &plan, dry_run)
+                })
+            };
             let Judged { response, transaction } = self.workshop.run(judge).await??;
             let Some(transaction) = transaction else { return Ok(response) };
             match self.store.commit(transaction).await.map_err(|error| failed(&error))? {
@@ -199,6 +213,7 @@ mod tests {
             published: watch::Sender::new(0).subscribe(),
             read: Mutex::default(),
             workshop: Workshop::new(),
+            foreign: Arc::new(|_, _| Vec::new()),
         };
         let (done, wait) = mpsc::channel();
         let wait = Mutex::new(wait);

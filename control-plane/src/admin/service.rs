@@ -1,6 +1,6 @@
 //! The admin service: who calls, then the part that answers. Only an administrator's certificate is let in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::MESSAGE_BYTES_MAX;
-use super::documents::Documents;
+use super::documents::{Documents, ForeignFindings};
 use super::proto::admin_server::{Admin, AdminServer};
 use super::proto::{
     ApplyRequest, ChangeResponse, CreateTokenRequest, CreateTokenResponse, DeleteRequest, ExplainRequest,
@@ -20,6 +20,7 @@ use super::proto::{
 use super::tokens::Tokens;
 use super::workshop::Workshop;
 use crate::catalog::Catalog;
+use crate::document::{DocumentKey, DocumentSet, WholeFinding};
 use crate::grant::Ledger;
 use crate::peer::{Peer, Unauthorized};
 use crate::registry::Instances;
@@ -53,6 +54,8 @@ pub trait ControlPlaneView: Send + Sync + 'static {
     async fn sections(&self) -> BTreeMap<&'static str, serde_json::Value>;
     /// Answers questions (a JSON object each) with decisions or `{"error": …}`, in order, of one and the same world.
     fn explain(&self, questions: &[String]) -> Vec<String>;
+    /// What connected clients of other kinds would leave out of `touched`, if `documents` were in force.
+    fn foreign(&self, documents: &DocumentSet, touched: &BTreeSet<&DocumentKey>) -> Vec<WholeFinding>;
     /// Counts a refused caller.
     fn refused(&self);
     /// Counts a stored change.
@@ -74,7 +77,9 @@ impl Administration {
         let tokens = Tokens { ledger: Ledger::new(store.clone()), addresses, root, trust_domain };
         let read = Mutex::new(Arc::new(Catalog::default()));
         let workshop = Workshop::new();
-        let documents = Documents { store, instances, published, read, workshop: workshop.clone() };
+        let clients = view.clone();
+        let foreign: Arc<ForeignFindings> = Arc::new(move |after, touched| clients.foreign(after, touched));
+        let documents = Documents { store, instances, published, read, workshop: workshop.clone(), foreign };
         AdminServer::new(Self { documents, tokens, view, workshop })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)

@@ -18,6 +18,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What there is to say: about each document that was given, and about others where this change brings it about.
     pub reports: Vec<Report>,
+    /// All documents as they would be.
+    pub after: DocumentSet,
 }
 
 /// What becomes of one document.
@@ -60,7 +62,7 @@ pub fn plan_apply(catalog: &Catalog, sources: &[Source], registered: &BTreeSet<S
     let after = catalog.documents.overlay(&configuration, catalog.revision + 1);
     let changes: Vec<Change> = applied.iter().map(|document| change(catalog, document)).collect();
     attach(&mut reports, findings(catalog, &after, &changes, registered), &after);
-    Plan { changes, reports }
+    Plan { changes, reports, after }
 }
 
 /// What deleting `keys`, and the documents that `sources` name, from the catalog comes to. A source that could not be
@@ -91,13 +93,23 @@ pub fn plan_delete(
         });
     }
     attach(&mut reports, findings(catalog, &after, &changes, registered), &after);
-    Ok(Plan { changes, reports })
+    Ok(Plan { changes, reports, after })
 }
 
 impl Plan {
     /// Whether it may be carried out.
     pub fn accepted(&self) -> bool {
         self.reports.iter().all(|report| report.verdict().accepts())
+    }
+
+    /// Adds what is to be said of the documents as they would be.
+    pub fn note(&mut self, findings: Vec<WholeFinding>) {
+        attach(&mut self.reports, findings, &self.after);
+    }
+
+    /// The documents that it names.
+    pub fn touched(&self) -> BTreeSet<&DocumentKey> {
+        self.changes.iter().map(|change| &change.key).collect()
     }
 
     /// Whether it would change anything.

@@ -90,6 +90,13 @@ fn to_text(status: &Value, now: u64) -> String {
     for (identity, kind, reason) in refusals(status) {
         text.push_str(&format!("\nrefused by {identity}: {kind}: {reason}\n"));
     }
+    for left in rows(&status["left_out"]) {
+        let [identity, client, document, rule, feature, effect] =
+            ["identity", "client", "document", "rule", "feature", "effect"].map(|key| word(&left[key]));
+        text.push_str(&format!(
+            "\nleft out by {identity}: {client} does not know {feature} of {document} {rule}: it {effect}\n"
+        ));
+    }
     text
 }
 

@@ -68,6 +68,8 @@ pub enum Code {
     NotGranted,
     /// An older document of the same host wins.
     Shadowed,
+    /// Connected clients of another kind leave something out.
+    ForeignClient,
     /// A document that carries no mesh configuration.
     Skipped,
 }
@@ -110,7 +112,8 @@ impl Code {
             | Self::Suspicious
             | Self::UnknownHost
             | Self::NotGranted
-            | Self::Shadowed => Verdict::Warning,
+            | Self::Shadowed
+            | Self::ForeignClient => Verdict::Warning,
             Self::Skipped => Verdict::Valid,
             _ => Verdict::Invalid,
         }

@@ -201,13 +201,14 @@ impl Stale {
 async fn config(catalog: &Arc<Catalog>, trust_domain: &TrustDomain) -> Arc<Config> {
     // Certificates say it, whatever a document says.
     let (catalog, trust_domain) = (catalog.clone(), trust_domain.as_str().to_owned());
-    aside(move || {
-        let documents = catalog.documents();
-        let settings = documents.all::<MeshSettings>().first().map(|(_, settings)| (*settings).clone());
-        let settings = MeshSettings { trust_domain, ..settings.unwrap_or_default() };
-        Arc::new(Config::with_settings(documents, settings))
-    })
-    .await
+    aside(move || Arc::new(configured(catalog.documents(), &trust_domain))).await
+}
+
+/// What documents say in a mesh of that trust domain.
+pub(super) fn configured(documents: &DocumentSet, trust_domain: &str) -> Config {
+    let settings = documents.all::<MeshSettings>().first().map(|(_, settings)| (*settings).clone());
+    let settings = MeshSettings { trust_domain: trust_domain.to_owned(), ..settings.unwrap_or_default() };
+    Config::with_settings(documents, settings)
 }
 
 async fn granted(ledger: &Ledger) -> Result<Vec<GrantedService>, LedgerError> {

@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::counters::{Counters, Event};
-use super::pipeline::Published;
+use super::pipeline::{Published, configured};
 use super::plain::Facts;
 use crate::admin::ControlPlaneView;
+use crate::document::{DocumentKey, DocumentSet, WholeFinding};
 use crate::explain::Explainer;
+use crate::foreign::{self, ForeignClient};
 use crate::grant::Ledger;
 use crate::model::{Service, World};
 use crate::registry::Instances;
-use crate::xds::{ClientKind, Hub, StreamStatus};
+use crate::xds::{Hub, StreamStatus};
 
 /// The control plane as it runs.
 pub(super) struct View {
@@ -60,6 +62,26 @@ impl View {
     fn streams(&self) -> Value {
         let current = self.hub.revision();
         self.hub.statuses().iter().map(|status| stream(status, current)).collect()
+    }
+
+    /// What connected clients of other kinds leave out, each named once.
+    fn left_out(&self) -> Value {
+        let world = self.hub.world();
+        let clients = self.hub.foreign_clients();
+        let of_client = |client: &ForeignClient| {
+            let (kind, identity) = (client.kind.name().to_owned(), client.identity.clone());
+            client.losses(&world).into_iter().map(move |loss| {
+                json!({
+                    "identity": identity,
+                    "client": kind,
+                    "document": loss.document,
+                    "rule": loss.rule,
+                    "feature": loss.feature,
+                    "effect": loss.effect.words(),
+                })
+            })
+        };
+        clients.iter().flat_map(of_client).collect()
     }
 
     fn registered(&self) -> Value {
@@ -120,12 +142,6 @@ fn services(world: &World) -> Value {
 }
 
 fn stream(status: &StreamStatus, current: u64) -> Value {
-    let client = match &status.client {
-        ClientKind::Mesh => "mesh",
-        ClientKind::Grpc => "grpc",
-        ClientKind::Envoy => "envoy",
-        ClientKind::Other(name) => name,
-    };
     let types: BTreeMap<String, Value> = status
         .types
         .iter()
@@ -140,7 +156,7 @@ fn stream(status: &StreamStatus, current: u64) -> Value {
         "identity": status.identity,
         "workload": status.workload,
         "address": status.address,
-        "client": client,
+        "client": status.client.name(),
         "version": status.version,
         "encoding": format!("{:?}", status.encoding),
         "since": seconds(status.since),
@@ -161,6 +177,7 @@ impl ControlPlaneView for View {
             ("certificate", own),
             ("certificates", self.certificates().await),
             ("streams", self.streams()),
+            ("left_out", self.left_out()),
             ("instances", self.registered()),
             ("services", services(&self.published.load().world)),
         ])
@@ -170,6 +187,16 @@ impl ControlPlaneView for View {
         let published = self.published.load_full();
         let mut explainer = Explainer::new(published.documents.clone(), published.world.as_ref().clone());
         questions.iter().map(|question| explainer.answer_line(question)).collect()
+    }
+
+    fn foreign(&self, documents: &DocumentSet, touched: &BTreeSet<&DocumentKey>) -> Vec<WholeFinding> {
+        let clients = self.hub.foreign_clients();
+        if clients.is_empty() {
+            return Vec::new();
+        }
+        let current = self.hub.world();
+        let after = configured(documents, &current.settings().trust_domain);
+        foreign::findings(&current.reconfigured(Arc::new(after)), documents, touched, &clients)
     }
 
     fn refused(&self) {

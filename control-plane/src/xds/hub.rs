@@ -1,6 +1,6 @@
 //! The one place where a new world meets the streams that must hear of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,8 @@ use super::change::Change;
 use super::counters::{Counters, Counts};
 use super::index::{Index, StreamId};
 use super::mailbox::Mailbox;
-use super::status::StreamStatus;
+use super::status::{ClientKind, StreamStatus};
+use crate::foreign::ForeignClient;
 use crate::model::{Caller, World};
 
 /// Holds the current world for all streams.
@@ -57,6 +58,7 @@ struct Streams {
 #[derive(Debug)]
 struct Stream {
     mailbox: Arc<Mailbox>,
+    caller: Caller,
     status: StreamStatus,
 }
 
@@ -129,6 +131,27 @@ impl Hub {
         streams.open.values().map(status).collect()
     }
 
+    /// The streams of whoever is not our own library, with the route configurations that each has asked for.
+    pub fn foreign_clients(&self) -> Vec<ForeignClient> {
+        let streams = self.streams();
+        let foreign = streams.open.iter().filter(|(_, stream)| stream.status.client != ClientKind::Mesh);
+        let mut clients: BTreeMap<StreamId, ForeignClient> = foreign
+            .map(|(id, stream)| (*id, ForeignClient::new(&stream.status, stream.caller.clone())))
+            .collect();
+        if clients.is_empty() {
+            return Vec::new();
+        }
+        let routes = |kind, _: &str| kind == ResourceType::RouteConfiguration;
+        for (_, name, subscribers) in streams.index.touched(routes) {
+            for id in subscribers {
+                if let Some(client) = clients.get_mut(id) {
+                    client.routes.push(name.clone());
+                }
+            }
+        }
+        clients.into_values().collect()
+    }
+
     /// What has been done so far.
     pub fn counts(&self) -> Counts {
         self.counters.counts()
@@ -148,14 +171,18 @@ impl Hub {
     }
 
     /// Takes a stream in.
-    pub(super) fn open(self: &Arc<Self>, status: StreamStatus) -> Result<Place, StreamLimit> {
+    pub(super) fn open(
+        self: &Arc<Self>,
+        caller: &Caller,
+        status: StreamStatus,
+    ) -> Result<Place, StreamLimit> {
         let mut streams = self.streams();
         if streams.open.len() >= self.limits.streams_max {
             return Err(StreamLimit { streams_max: self.limits.streams_max });
         }
         let id = self.next_stream.fetch_add(1, Relaxed);
         let mailbox = Arc::new(Mailbox::default());
-        streams.open.insert(id, Stream { mailbox: mailbox.clone(), status });
+        streams.open.insert(id, Stream { mailbox: mailbox.clone(), caller: caller.clone(), status });
         Ok(Place { hub: self.clone(), id, mailbox })
     }
 

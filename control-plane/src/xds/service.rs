@@ -79,7 +79,7 @@ impl AdsService {
         R: Send + 'static,
     {
         let caller = (self.authenticate.0)(request.extensions())?;
-        let place = self.hub.open(first_status(&caller, encoding));
+        let place = self.hub.open(&caller.caller, first_status(&caller, encoding));
         let place = place.map_err(|full| Status::resource_exhausted(full.to_string()))?;
         let stream = ServerStream::new(encoding, self.hub.limits().stream_names_max);
         let requests = request.into_inner().map(move |message| message.map(read));

@@ -53,6 +53,16 @@ impl ClientKind {
             name => Self::Other(name.chars().take(NAME_CHARS_MAX).collect::<String>().into()),
         }
     }
+
+    /// A word for it; what is of none of the three kinds goes by the name that it gives itself.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Mesh => "mesh",
+            Self::Grpc => "gRPC",
+            Self::Envoy => "Envoy",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 const NAME_CHARS_MAX: usize = 64;

@@ -1,0 +1,114 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::*;
+use crate::document::{Code, DocumentSet, Source};
+use crate::model::{Caller, Config, World};
+use crate::xds::ClientKind;
+
+const SERVICE: &str = "apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec: {ports: [{port: 9080, name: http}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec: {host: reviews, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+";
+
+fn documents(rules: &str) -> DocumentSet {
+    let text = format!("{SERVICE}---\n{rules}");
+    let reading = DocumentSet::read(&[Source::file("rules.yaml", text)]);
+    let findings: Vec<_> = reading.reports.iter().flat_map(|report| &report.findings).collect();
+    assert!(findings.is_empty(), "{findings:?}");
+    reading.documents
+}
+
+fn world(documents: &DocumentSet) -> World {
+    World::offline(Arc::new(Config::new(documents)))
+}
+
+fn client(kind: ClientKind, name: &str) -> ForeignClient {
+    ForeignClient {
+        kind,
+        identity: name.into(),
+        caller: Caller { namespace: "default".into(), ..Caller::default() },
+        routes: vec!["reviews.default.svc.cluster.local:9080".into()],
+    }
+}
+
+/// What gRPC and Envoy leave out of a VirtualService with these rules and annotations.
+fn check(http: &str, annotations: &str, grpc: &[(&str, Effect)], envoy: &[(&str, Effect)]) {
+    let documents = documents(&format!(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: reviews, annotations: {annotations}}}\n\
+         spec: {{hosts: [reviews], http: {http}}}\n"
+    ));
+    let world = world(&documents);
+    for (kind, expected) in [(ClientKind::Grpc, grpc), (ClientKind::Envoy, envoy), (ClientKind::Mesh, &[])] {
+        let losses = client(kind.clone(), "a").losses(&world);
+        let found: BTreeSet<_> = losses.iter().map(|loss| (loss.feature, loss.effect)).collect();
+        assert_eq!(found, expected.iter().copied().collect(), "{kind:?}: {http}");
+    }
+}
+
+#[test]
+fn what_a_kind_does_not_know_is_found_in_what_it_is_sent() {
+    let to = "route: [{destination: {host: reviews, subset: v1}, weight: 1}, {destination: {host: reviews, subset: v2}, weight: 1}]";
+    let rule = |more: &str| format!("[{{{more}, {to}}}]");
+    let ignored = |feature| [(feature, Effect::Ignored)];
+    let sticky = ignored("the sticky choice (each request is drawn anew)");
+    check(&rule("name: a"), "{proxyless.mesh/sticky: 'header:x-user'}", &sticky, &sticky);
+    check(&rule("name: a"), "{}", &[], &[]);
+    check(&rule("timeout: 1s, fault: {abort: {httpStatus: 503, percentage: {value: 1}}}"), "{}", &[], &[]);
+    check(&rule("match: [{headers: {x: {prefix: a}}, uri: {exact: /a}}]"), "{}", &[], &[]);
+    let query = [("matching by query parameters", Effect::RuleSkipped)];
+    check(&rule("match: [{queryParams: {a: {exact: b}}}]"), "{}", &query, &[]);
+    check(&rule("headers: {request: {set: {x: y}}}"), "{}", &ignored("changes of headers"), &[]);
+    check(&rule("rewrite: {uri: /b}"), "{}", &ignored("rewriting the path"), &[]);
+    check(&rule("rewrite: {authority: b}"), "{}", &ignored("rewriting the authority"), &[]);
+    let mirror =
+        "[{route: [{destination: {host: reviews, subset: v1}}], mirror: {host: reviews, subset: v2}}]";
+    check(mirror, "{}", &ignored("mirrors"), &[]);
+    let retries = ignored("retries on other conditions than gRPC statuses");
+    check(&rule("retries: {attempts: 2, retryOn: '5xx,unavailable'}"), "{}", &retries, &[]);
+    check(&rule("retries: {attempts: 2, retryOn: unavailable}"), "{}", &[], &[]);
+    let per_try = ignored("the timeout of each attempt");
+    check(&rule("retries: {attempts: 2, retryOn: unavailable, perTryTimeout: 1s}"), "{}", &per_try, &[]);
+    check("[{redirect: {uri: /b}}]", "{}", &[("the redirect", Effect::CallsFail)], &[]);
+    let direct = [("the direct response", Effect::CallsFail)];
+    check("[{directResponse: {status: 200}}]", "{}", &direct, &[]);
+    let by_destination =
+        "[{route: [{destination: {host: reviews, subset: v1}, headers: {response: {remove: [x]}}}]}]";
+    check(by_destination, "{}", &ignored("changes of headers by destination"), &[]);
+}
+
+#[test]
+fn a_path_prefix_of_the_gateway_api_is_refused_by_grpc() {
+    let documents = documents(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n\
+         spec: {parentRefs: [{group: '', kind: Service, name: reviews}], rules: [{matches: [{path: {type: PathPrefix, value: /a}}], \
+         backendRefs: [{name: reviews, port: 9080}]}]}\n",
+    );
+    let losses = client(ClientKind::Grpc, "a").losses(&world(&documents));
+    let found: Vec<_> = losses.iter().map(|loss| (&*loss.document, &*loss.rule, loss.effect)).collect();
+    assert_eq!(found, [("HTTPRoute/default/a", "rules[0]", Effect::Refused)]);
+}
+
+#[test]
+fn a_change_names_each_client_once_at_the_rule_and_says_nothing_of_other_documents() {
+    let documents = documents(
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: reviews}\nspec:\n  hosts: [reviews]\n  http:\n\
+         \x20 - match: [{uri: {exact: /a}}, {uri: {exact: /b}}]\n    rewrite: {uri: /c}\n    route: [{destination: {host: reviews}}]\n",
+    );
+    let world = world(&documents);
+    let clients = ["b", "a"].map(|name| client(ClientKind::Grpc, name));
+    let touched: BTreeSet<_> = documents.iter().map(|document| &document.key).collect();
+    let found = findings(&world, &documents, &touched, &clients);
+    let [found] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((found.finding.code, &*found.finding.field), (Code::ForeignClient, "spec.http[0]"));
+    assert_eq!(found.finding.span.line, 17);
+    let said = "gRPC does not know rewriting the path: it goes on as if it were not there (a, b)";
+    assert_eq!(found.finding.message, said);
+    assert!(findings(&world, &documents, &BTreeSet::new(), &clients).is_empty());
+}
