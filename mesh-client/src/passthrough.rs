@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Response, Version};
+use mesh_core::Mesh;
 use mesh_core::canonical::HostPort;
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
 
@@ -29,6 +30,7 @@ impl Passthrough {
     /// Sends a request out.
     pub(crate) async fn send(
         &self,
+        mesh: &Mesh,
         host: HostPort,
         request: &mut Outgoing,
     ) -> Result<Response<ResponseBody>, ClientError> {
@@ -36,13 +38,14 @@ impl Passthrough {
             Version::HTTP_2 => (&self.http2, UpstreamProtocol::Http2),
             _ => (&self.http1, UpstreamProtocol::Http1),
         };
-        let pool = pool(pools, host, protocol);
+        let pool = pool(mesh, pools, host, protocol);
         attempt(&pool, CONNECT_TIMEOUT, request, Keep::Nothing).await.map_err(|failed| failed.error)
     }
 }
 
 /// The host's connections; beyond [`HOSTS_MAX`] hosts they are not kept for the next request.
 fn pool(
+    mesh: &Mesh,
     pools: &ArcSwap<HashMap<HostPort, Arc<Pool>>>,
     host: HostPort,
     protocol: UpstreamProtocol,
@@ -51,7 +54,7 @@ fn pool(
         return pool.clone();
     }
     let upstream = Upstream::new(UpstreamTls::Plaintext, protocol);
-    let made = Pool::new(Target::Name(host.clone()), upstream, None);
+    let made = Pool::new(mesh, Target::Name(host.clone()), upstream);
     let before = pools.rcu(|pools| {
         let mut pools = HashMap::clone(pools);
         if pools.len() < HOSTS_MAX {

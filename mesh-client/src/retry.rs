@@ -67,7 +67,7 @@ impl Forwarding<'_> {
             let keep = if retries_left > 0 { Keep::Whole } else { Keep::Nothing };
             let is_kept = request.body.is_whole();
             let in_flight = endpoint.state.begin();
-            let pool = pool(endpoint, &self.cluster.spec, self.outbound.mesh.identity());
+            let pool = pool(endpoint, &self.cluster.spec, &self.outbound.mesh);
             let connect_timeout = self.cluster.spec.connect_timeout;
             let Attempted { result, outcome, is_unsent } =
                 until(try_timer, pin!(attempt(pool, connect_timeout, request, keep))).await;

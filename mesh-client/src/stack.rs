@@ -50,7 +50,7 @@ use crate::retry::{Answered, Forwarding};
 pub(crate) type Dialled = Option<Arc<Result<channel::Destination, NotAHost>>>;
 
 impl Outbound {
-    /// Sends a request, with chance as the source of draws. The context is taken here, in the caller's own task.
+    /// Sends a request, whose draws the mesh makes. The context is taken here, in the caller's own task.
     pub(crate) fn call<B>(
         self,
         dialled: Dialled,
@@ -60,7 +60,8 @@ impl Outbound {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.call_with(dialled, request, Rng::new())
+        let rng = self.mesh.rng();
+        self.call_with(dialled, request, rng)
     }
 
     /// As [`call`](Self::call), with draws that can be foretold.
@@ -116,7 +117,7 @@ impl Call<'_> {
         match self.find_host(dialled, head).await? {
             Destination::Outside(host) => {
                 let limits = self.limits(head);
-                let sending = pin!(self.outbound.state.passthrough.send(host, request));
+                let sending = pin!(self.outbound.state.passthrough.send(&self.outbound.mesh, host, request));
                 Ok(self.within(limits, sending).await?)
             }
             Destination::Mesh(config) => {

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
-//! [`status`], [`subscription`], [`backoff`]. Effects: [`accept`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
+//! [`status`], [`subscription`], [`backoff`]. Effects: [`accept`] and [`network`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
 pub mod accept;
@@ -17,6 +17,7 @@ pub mod identity;
 pub mod join;
 pub mod matcher;
 pub mod mesh;
+pub mod network;
 pub mod proto;
 pub mod resource;
 pub mod route;

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use axum::extract::connect_info;
 use axum::serve::IncomingStream;
+use mesh_core::network::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -37,9 +37,9 @@ pub(crate) enum Protocol {
 
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Plain(TcpStream),
+    Plain(Socket),
     /// Boxed: a TLS state is a kilobyte, and a connection is moved several times before it rests.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Conn {

@@ -1,4 +1,4 @@
-//! Making a connection: TCP, TLS and the protocol's own greeting, all within one time limit.
+//! Making a connection: a socket, TLS and the protocol's own greeting, all within one time limit.
 
 use std::fmt;
 use std::io;
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
 use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
+use mesh_core::network::Network;
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::http1::{Http1Connection, Http1Counter};
 use super::http2::{Http2Connection, Vacancy};
@@ -90,6 +90,7 @@ pub(crate) struct Connector {
     pub(crate) upstream: Upstream,
     /// Ours; without one there is plaintext only.
     pub(crate) identity: Option<Arc<IdentitySource>>,
+    pub(crate) network: Network,
     pub(crate) vacancy: Arc<Vacancy>,
     pub(crate) http1_open: Http1Counter,
 }
@@ -104,22 +105,21 @@ impl Connector {
     }
 
     async fn establish(&self) -> Result<Connected, ConnectErrorKind> {
-        let tcp = match &self.target {
-            Target::Address(address) => TcpStream::connect(address).await,
-            Target::Name(host) => TcpStream::connect(lookup_name(host)).await,
+        let socket = match &self.target {
+            Target::Address(address) => self.network.connect(*address).await,
+            Target::Name(host) => self.network.connect_host(host).await,
         }
         .map_err(ConnectErrorKind::Tcp)?;
-        // Without it a handshake waits for delayed acknowledgements: 44 ms instead of 0.7 ms.
-        tcp.set_nodelay(true).map_err(ConnectErrorKind::Tcp)?;
+        socket.set_nodelay().map_err(ConnectErrorKind::Tcp)?;
         match &self.upstream.tls {
             UpstreamTls::Plaintext => {
-                self.greet(tcp, self.upstream.protocol == UpstreamProtocol::Http2).await
+                self.greet(socket, self.upstream.protocol == UpstreamProtocol::Http2).await
             }
             UpstreamTls::MeshMtls { identities, sni } => {
                 let identity = self.identity.as_ref().ok_or(ConnectErrorKind::NoIdentity)?;
                 let (connector, name) = tls::connector(identity, identities, sni, self.upstream.protocol)
                     .map_err(ConnectErrorKind::Configuration)?;
-                let tls = connector.connect(name, tcp).await.map_err(no_tls)?;
+                let tls = connector.connect(name, socket).await.map_err(no_tls)?;
                 let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
                 self.greet(tls, http2).await
             }
@@ -146,9 +146,4 @@ fn no_tls(error: io::Error) -> ConnectErrorKind {
         Some(refusal) => ConnectErrorKind::Refused(refusal.clone()),
         None => ConnectErrorKind::Tls(error),
     }
-}
-
-/// Host and port as the resolver wants them: an IPv6 address without its brackets.
-fn lookup_name(host: &HostPort) -> (&str, u16) {
-    (host.host().trim_start_matches('[').trim_end_matches(']'), host.port())
 }

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use mesh_core::Mesh;
 use mesh_core::balance::Transport;
-use mesh_core::identity::IdentitySource;
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
 
 use crate::connection::{
@@ -50,15 +50,13 @@ pub(crate) enum AcquireError {
 }
 
 impl Pool {
-    pub(crate) fn new(
-        target: Target,
-        upstream: Upstream,
-        identity: Option<Arc<IdentitySource>>,
-    ) -> Arc<Self> {
+    /// An endpoint's connections, as `mesh` makes them.
+    pub(crate) fn new(mesh: &Mesh, target: Target, upstream: Upstream) -> Arc<Self> {
+        let (identity, network) = (mesh.identity().cloned(), mesh.network().clone());
         let (vacancy, http1_open) = Default::default();
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
-            connector: Connector { target, upstream, identity, vacancy, http1_open },
+            connector: Connector { target, upstream, identity, network, vacancy, http1_open },
             http2: ArcSwap::default(),
             http1: Mutex::default(),
             negotiated_http1: AtomicBool::new(false),

@@ -173,13 +173,7 @@ impl ConfigStream {
     }
 
     fn publish(&mut self, snapshot: Option<Snapshot>) {
-        if let Some(snapshot) = snapshot {
-            self.view.publish(snapshot);
-        }
-        let snapshot = self.view.snapshot();
-        for host in self.config.hosts().iter().filter(|host| !snapshot.hosts.contains_key(*host)) {
-            self.view.demand.set_missing(host, self.config.missing(host));
-        }
+        self.view.take(&self.config, snapshot);
         if self.config.is_unsaved() {
             self.save_at.get_or_insert_with(|| Instant::now() + SAVE_DELAY);
         }

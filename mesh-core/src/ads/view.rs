@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Demand;
+use super::{Config, Demand};
 use crate::snapshot::Snapshot;
 
 /// Shared by a `Mesh` and its background.
@@ -49,6 +49,17 @@ impl View {
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
         self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// Publishes the snapshot that `config` has come to, if it is another one, and notes what is still missing.
+    pub(crate) fn take(&self, config: &Config, snapshot: Option<Snapshot>) {
+        if let Some(snapshot) = snapshot {
+            self.publish(snapshot);
+        }
+        let snapshot = self.snapshot();
+        for host in config.hosts().iter().filter(|host| !snapshot.hosts.contains_key(*host)) {
+            self.demand.set_missing(host, config.missing(host));
+        }
     }
 
     /// Wakes after each publication; several in a row may wake once.

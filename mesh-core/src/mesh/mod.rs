@@ -13,7 +13,9 @@
 
 mod background;
 mod builder;
+mod draws;
 mod inbound;
+mod local_stream;
 mod parts;
 mod registrar;
 mod registration;
@@ -25,8 +27,11 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 pub use builder::{MeshBuilder, StartError};
 pub use inbound::InboundSubscription;
+pub use local_stream::LocalStream;
 pub use parts::{Parts, Publisher};
 pub use registration::{Registration, RegistrationState, ServiceName, ServingPort};
 pub use resolve::ResolveError;
@@ -35,8 +40,10 @@ pub use settings::{OutboundTrafficPolicy, Settings};
 use crate::ads::View;
 use crate::canonical::HostPort;
 use crate::identity::IdentitySource;
+use crate::network::Network;
 use crate::snapshot::{HostState, Snapshot};
 use background::Background;
+use draws::Draws;
 use registration::{Kept, RegistrationTable};
 use runtime::RuntimeStates;
 
@@ -52,6 +59,8 @@ struct Inner {
     view: Arc<View>,
     identity: Option<Arc<IdentitySource>>,
     settings: Settings,
+    network: Network,
+    draws: Draws,
     registrations: Arc<RegistrationTable>,
     runtime: RuntimeStates,
     /// Ends with the last clone.
@@ -83,9 +92,7 @@ impl Mesh {
 
     /// No mesh: every host is outside it, and servers are plain.
     pub fn off() -> Mesh {
-        let settings = Settings::default();
-        let view = Arc::new(View::new(Snapshot::default(), settings.hosts_max));
-        Mesh::passive(Membership::Off, view, None, settings)
+        Mesh::passive(Membership::Off, Parts::default()).0
     }
 
     /// Whether there is a mesh at all.
@@ -137,6 +144,16 @@ impl Mesh {
         &self.0.settings
     }
 
+    /// What its connections are made of.
+    pub fn network(&self) -> &Network {
+        &self.0.network
+    }
+
+    /// What one request's draws come from.
+    pub fn rng(&self) -> Rng {
+        self.0.draws.next()
+    }
+
     /// Makes a serving port known to the mesh while the returned value lives. Without a mesh nobody is told.
     pub fn register(&self, port: ServingPort) -> Registration {
         self.0.registrations.add(port)
@@ -165,6 +182,8 @@ impl Mesh {
             view,
             identity: Some(identity),
             settings,
+            network: Network::Tcp,
+            draws: Draws::Chance,
             registrations,
             runtime: RuntimeStates::default(),
             _background: Some(background),
@@ -172,21 +191,21 @@ impl Mesh {
     }
 
     /// A mesh that nothing keeps current but whoever holds its view.
-    fn passive(
-        membership: Membership,
-        view: Arc<View>,
-        identity: Option<Arc<IdentitySource>>,
-        settings: Settings,
-    ) -> Mesh {
-        Mesh(Arc::new(Inner {
+    fn passive(membership: Membership, parts: Parts) -> (Mesh, Publisher) {
+        let Parts { snapshot, identity, settings, network, seed } = parts;
+        let view = Arc::new(View::new(snapshot, settings.hosts_max));
+        let mesh = Mesh(Arc::new(Inner {
             membership,
-            view,
+            view: view.clone(),
             identity,
             settings,
+            network,
+            draws: Draws::of(seed),
             registrations: Arc::new(RegistrationTable::new(Kept::ByNobody)),
             runtime: RuntimeStates::default(),
             _background: None,
-        }))
+        }));
+        (mesh, Publisher::of(view))
     }
 }
 

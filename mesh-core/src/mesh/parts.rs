@@ -12,9 +12,10 @@
 
 use std::sync::Arc;
 
-use super::{Mesh, Settings};
+use super::{LocalStream, Membership, Mesh, Settings};
 use crate::ads::View;
 use crate::identity::IdentitySource;
+use crate::network::Network;
 use crate::snapshot::Snapshot;
 
 /// What a mesh is made of.
@@ -26,6 +27,10 @@ pub struct Parts {
     pub identity: Option<Arc<IdentitySource>>,
     /// Its own decisions.
     pub settings: Settings,
+    /// What its connections are made of.
+    pub network: Network,
+    /// Has its requests draw the same numbers each time; without one they draw by chance.
+    pub seed: Option<u64>,
 }
 
 /// Takes the control plane's place in a mesh made by hand.
@@ -37,15 +42,25 @@ impl Publisher {
     pub fn publish(&self, snapshot: Snapshot) {
         self.0.publish(snapshot);
     }
+
+    /// Waits until the mesh wants other hosts or listeners than when this was last asked.
+    pub async fn wanted(&self) {
+        self.0.demand.changed().await;
+    }
+
+    /// Has a control plane in this process say what the snapshots are, instead of [`publish`](Self::publish).
+    pub fn stream(&self) -> LocalStream {
+        LocalStream::new(self.0.clone())
+    }
+
+    pub(super) fn of(view: Arc<View>) -> Self {
+        Self(view)
+    }
 }
 
 impl Mesh {
     /// A mesh from parts, and the hand that publishes its further snapshots.
     pub fn from_parts(parts: Parts) -> (Mesh, Publisher) {
-        let view = Arc::new(View::new(parts.snapshot, parts.settings.hosts_max));
-        (
-            Mesh::passive(super::Membership::Joined, view.clone(), parts.identity, parts.settings),
-            Publisher(view),
-        )
+        Mesh::passive(Membership::Joined, parts)
     }
 }

@@ -12,9 +12,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_core::accept::{Handshakes, accept};
+use mesh_core::accept::Handshakes;
+use mesh_core::network::{Bound, Listener};
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time;
 
@@ -36,7 +36,7 @@ pub(super) struct Acceptor {
 
 impl Acceptor {
     /// Waits for the configuration, listens, and says so by calling `serving`. Ends only where it cannot listen at all.
-    pub(super) async fn run(self, socket: TcpSocket, serving: impl FnOnce()) {
+    pub(super) async fn run(self, socket: Bound, serving: impl FnOnce()) {
         self.configured().await;
         match socket.listen(BACKLOG_CONNECTIONS_MAX) {
             Ok(listener) => {
@@ -50,11 +50,11 @@ impl Acceptor {
         }
     }
 
-    async fn accept_all(self, listener: TcpListener) {
+    async fn accept_all(self, mut listener: Listener) {
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
         let mut handshakes = Handshakes::new(self.limits.handshakes_max);
         loop {
-            let (socket, remote) = accept(&listener).await;
+            let (socket, remote) = listener.accept().await;
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 self.refuse(remote, "there are too many connections");
                 continue;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use mesh_core::Mesh;
 use mesh_core::identity::{ClientCertificate, server_config};
 use mesh_core::mesh::{Membership, Registration, ServiceName, ServingPort};
-use tokio::net::{TcpSocket, ToSocketAddrs, lookup_host};
+use mesh_core::network::{Bound, Network};
+use tokio::net::{ToSocketAddrs, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -92,7 +93,7 @@ impl ListenerBuilder {
     /// Where the address cannot be resolved or bound, or [`service`](Self::service) was given no `NAME:PORT`.
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<MeshListener> {
         let service = self.service.as_deref().map(service_name).transpose()?;
-        let (socket, address) = bind_first(address).await?;
+        let (socket, address) = bind_first(self.mesh.network(), address).await?;
         let port = ServingPort {
             service,
             workload_port: address.port(),
@@ -139,24 +140,15 @@ fn service_name(text: &str) -> io::Result<ServiceName> {
 }
 
 /// The first of the addresses that can be bound; not listening yet.
-async fn bind_first(address: impl ToSocketAddrs) -> io::Result<(TcpSocket, SocketAddr)> {
+async fn bind_first(network: &Network, address: impl ToSocketAddrs) -> io::Result<(Bound, SocketAddr)> {
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the address to bind resolves to nothing");
     for address in lookup_host(address).await? {
-        match bind_one(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+        match network.bind(address).and_then(|socket| Ok((socket.local_addr()?, socket))) {
             Ok((bound, socket)) => return Ok((socket, bound)),
             Err(error) => last = error,
         }
     }
     Err(last)
-}
-
-fn bind_one(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restarted service takes its port again, though old connections of it linger in TIME_WAIT. A port that the
-    // kernel chooses must be nobody else's, and before `listen` this option would let two sockets share one.
-    socket.set_reuseaddr(address.port() != 0)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 /// Handshakes done and not yet taken by the server; while it is slow to take them, the rest wait in their tasks.

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::identity::{PeerRefusal, peer_identity};
+use mesh_core::network::Socket;
 use mesh_core::resource::MtlsMode;
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
@@ -17,7 +17,7 @@ use crate::peer::Peer;
 
 /// A socket on its way in, with all that its handshake needs.
 pub(super) struct Arrival {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) remote: SocketAddr,
     pub(super) place: OwnedSemaphorePermit,
     pub(super) site: Arc<Site>,
@@ -74,15 +74,14 @@ impl Admission {
 
 impl Arrival {
     /// Runs to the end of the handshake; the caller puts a time limit on it.
-    pub(super) async fn admit(self) -> Result<Conn, Closed> {
-        // Without it a handshake waits 40 ms for a delayed acknowledgement.
-        self.socket.set_nodelay(true).map_err(Closed::Gone)?;
+    pub(super) async fn admit(mut self) -> Result<Conn, Closed> {
+        self.socket.set_nodelay().map_err(Closed::Gone)?;
         let local = self.socket.local_addr().map_err(Closed::Gone)?;
         let tls = match &self.admission {
             Admission::Plaintext => None,
-            Admission::TlsOnly(tls) if speaks_tls(&self.socket).await? => Some(tls),
+            Admission::TlsOnly(tls) if speaks_tls(&mut self.socket).await? => Some(tls),
             Admission::TlsOnly(_) => return Err(Closed::Plaintext),
-            Admission::Either(tls) => speaks_tls(&self.socket).await?.then_some(tls),
+            Admission::Either(tls) => speaks_tls(&mut self.socket).await?.then_some(tls),
         };
         let (stream, spiffe_id) = match tls {
             None => (Stream::Plain(self.socket), None),
@@ -93,16 +92,13 @@ impl Arrival {
 }
 
 /// Whether the first byte is that of a TLS handshake record, which no HTTP request begins with. It is only looked at.
-async fn speaks_tls(socket: &TcpStream) -> Result<bool, Closed> {
-    let mut first = [0; 1];
-    match socket.peek(&mut first).await {
-        Ok(0) => Err(Closed::Gone(io::ErrorKind::UnexpectedEof.into())),
-        Ok(_) => Ok(first[0] == TLS_HANDSHAKE_RECORD),
-        Err(error) => Err(Closed::Gone(error)),
-    }
+async fn speaks_tls(socket: &mut Socket) -> Result<bool, Closed> {
+    let first = socket.peek().await.map_err(Closed::Gone)?;
+    let first = first.ok_or_else(|| Closed::Gone(io::ErrorKind::UnexpectedEof.into()))?;
+    Ok(first == TLS_HANDSHAKE_RECORD)
 }
 
-async fn handshake(tls: Arc<ServerConfig>, socket: TcpStream) -> Result<(Stream, Option<Arc<str>>), Closed> {
+async fn handshake(tls: Arc<ServerConfig>, socket: Socket) -> Result<(Stream, Option<Arc<str>>), Closed> {
     let stream =
         TlsAcceptor::from(tls).accept(socket).await.map_err(|error| match PeerRefusal::find(&error) {
             Some(refusal) => Closed::Refused(refusal.clone()),

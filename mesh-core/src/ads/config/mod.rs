@@ -139,6 +139,11 @@ impl Config {
         missing
     }
 
+    /// What was refused and not replaced since, each with field and reason.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.refused.iter().map(|((kind, name), reason)| format!("{kind} `{name}`: {reason}")).collect()
+    }
+
     /// The hosts wanted.
     pub(crate) fn hosts(&self) -> &BTreeSet<Arc<str>> {
         &self.hosts

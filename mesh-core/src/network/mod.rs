@@ -1,0 +1,138 @@
+//! What connections are made of: TCP, or pipes within this process.
+//!
+//! A [`Mesh`](crate::Mesh) has one [`Network`]; both of its sides ask it for sockets, when they connect and when they listen,
+//! and no request ever does. TCP is what every mesh has; pipes are for tests, where nothing may leave the process.
+//!
+//! # Layout
+//! `socket` one connection's bytes · `memory` who listens in this process.
+
+mod memory;
+mod socket;
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::accept::accept;
+use crate::canonical::HostPort;
+
+pub use memory::{MemoryHost, MemoryListener, MemoryNetwork, Reservation};
+pub use socket::{Pipe, Socket};
+
+/// How a mesh reaches others, and is reached.
+#[derive(Debug, Clone, Default)]
+pub enum Network {
+    /// TCP, and the system's look-up of names.
+    #[default]
+    Tcp,
+    /// The members of one test, in this process; nobody else can be reached.
+    Memory(MemoryHost),
+}
+
+/// An address that is taken, and where nobody is accepted yet.
+#[derive(Debug)]
+pub enum Bound {
+    /// Its socket.
+    Tcp(TcpSocket),
+    /// Its place among the members.
+    Memory(Reservation),
+}
+
+/// An address where connections are accepted.
+#[derive(Debug)]
+pub enum Listener {
+    /// The kernel's.
+    Tcp(TcpListener),
+    /// This process's.
+    Memory(MemoryListener),
+}
+
+impl Network {
+    /// Connects to an address.
+    ///
+    /// # Errors
+    /// Where nobody accepts.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<Socket> {
+        match self {
+            Self::Tcp => TcpStream::connect(address).await.map(Socket::Tcp),
+            Self::Memory(host) => host.connect(address).map(Socket::from),
+        }
+    }
+
+    /// Looks a host up and connects to it.
+    ///
+    /// # Errors
+    /// Where it is unknown, or nobody accepts there.
+    pub async fn connect_host(&self, host: &HostPort) -> io::Result<Socket> {
+        match self {
+            Self::Tcp => TcpStream::connect(lookup_name(host)).await.map(Socket::Tcp),
+            Self::Memory(_) => Err(memory::unknown(host)),
+        }
+    }
+
+    /// Takes an address; port 0 is a free one.
+    ///
+    /// # Errors
+    /// Where it is taken, or not ours.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<Bound> {
+        match self {
+            Self::Tcp => bind_tcp(address).map(Bound::Tcp),
+            Self::Memory(host) => host.bind(address).map(Bound::Memory),
+        }
+    }
+}
+
+impl Bound {
+    /// The address, with its real port.
+    ///
+    /// # Errors
+    /// Where the kernel does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr(),
+            Self::Memory(reservation) => Ok(reservation.bound()),
+        }
+    }
+
+    /// Accepts from now on; at most `backlog` connections wait to be.
+    ///
+    /// # Errors
+    /// Where the kernel says no.
+    pub fn listen(self, backlog: u32) -> io::Result<Listener> {
+        match self {
+            Self::Tcp(socket) => socket.listen(backlog).map(Listener::Tcp),
+            Self::Memory(reservation) => Ok(Listener::Memory(reservation.listen(backlog))),
+        }
+    }
+}
+
+impl Listener {
+    /// The next connection, and where it comes from.
+    pub async fn accept(&mut self) -> (Socket, SocketAddr) {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, remote) = accept(listener).await;
+                (Socket::Tcp(socket), remote)
+            }
+            Self::Memory(listener) => {
+                let (pipe, remote) = listener.accept().await;
+                (pipe.into(), remote)
+            }
+        }
+    }
+}
+
+/// Host and port as the resolver wants them: an IPv6 address without its brackets.
+fn lookup_name(host: &HostPort) -> (&str, u16) {
+    (host.host().trim_start_matches('[').trim_end_matches(']'), host.port())
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restarted service takes its port again, though old connections of it linger in TIME_WAIT. A port that the
+    // kernel chooses must be nobody else's, and before `listen` this option would let two sockets share one.
+    socket.set_reuseaddr(address.port() != 0)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
