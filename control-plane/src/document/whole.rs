@@ -36,6 +36,7 @@ pub fn check_whole(documents: &DocumentSet, registered: &BTreeSet<String>) -> Ve
     whole.destinations();
     whole.backends();
     whole.shadowed();
+    whole.shadowed_rules();
     whole.settings();
     whole.findings
 }
@@ -233,6 +234,34 @@ impl Whole<'_> {
                         message,
                         next,
                     );
+                }
+            }
+        }
+    }
+
+    /// DestinationRules of one host, namespace, selector and visibility are read as one: of the older one's policy and of its
+    /// subsets none is replaced.
+    fn shadowed_rules(&mut self) {
+        let mut said: HashMap<_, DocumentKey> = HashMap::new();
+        for (document, rule) in self.documents.all::<DestinationRule>() {
+            let namespace = &document.key.namespace;
+            let host = qualified(&rule.host.value, namespace);
+            let seen_by = match rule.workload_selector {
+                Some(_) => BTreeSet::from([namespace.clone()]),
+                None => visibility(&rule.export_to, namespace),
+            };
+            let policy = rule.traffic_policy.as_ref().map(|policy| {
+                (String::new(), "spec.trafficPolicy".to_owned(), policy.span)
+            });
+            let subsets = rule.subsets.iter().enumerate().map(|(index, subset)| {
+                (subset.name.value.clone(), format!("spec.subsets[{index}].name"), subset.name.span)
+            });
+            for (name, field, span) in policy.into_iter().chain(subsets) {
+                let place = (host.clone(), namespace, seen_by.clone(), &rule.workload_selector, name);
+                let owner = said.entry(place).or_insert_with(|| document.key.clone()).clone();
+                if owner != document.key {
+                    let message = format!("{owner} is older and says this for {host} already; it never acts here");
+                    self.note(document, Code::Shadowed, field, span, message, "say it in one document");
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::document::{self, DocumentSet, Source};
 use crate::translate::translate;
 
 mod actions;
+mod destinations;
 mod gateway_routes;
 mod sticky;
 

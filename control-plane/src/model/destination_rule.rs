@@ -2,14 +2,16 @@
 //!
 //! Three levels are asked in turn: the caller's namespace, the service's, the root namespace. The first with a rule for the
 //! host decides alone; nothing is inherited from another level, which surprises people often enough that explain lists
-//! the documents that took part.
+//! the documents that took part. A rule with a `workloadSelector` is there for the clients that carry its labels, in its own
+//! namespace; it goes before one without, which fills what it leaves unsaid.
 
 use mesh_core::resource::{BalancerPolicy, Provenance};
 
-use super::caller::View;
+use super::caller::{Labels, View};
 use super::declared::Declared;
 use super::host;
 use super::visibility::Visibility;
+use super::workload::carries;
 use crate::document::MeshSettings;
 use crate::document::{DestinationRule, SimpleBalancer, Subset, TlsMode, TrafficPolicy};
 
@@ -21,7 +23,8 @@ pub(super) struct Rule {
     visibility: Visibility,
 }
 
-/// What a service's traffic obeys: documents of one host, namespace and visibility, read as one, the oldest first.
+/// What a service's traffic obeys: documents of one host and namespace read as one, those that select the caller first, the
+/// oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct Merged<'w> {
     rules: Vec<&'w Rule>,
@@ -31,8 +34,20 @@ impl Rule {
     pub(super) fn new(document: Declared<DestinationRule>, settings: &MeshSettings) -> Self {
         let host = host::complete(&document.spec.host.value, &document.namespace).into_owned();
         let default = &settings.default_export_to.destination_rule;
-        let visibility = Visibility::new(&document.spec.export_to, &document.namespace, default);
+        let visibility = match document.spec.workload_selector {
+            Some(_) => Visibility::Private,
+            None => Visibility::new(&document.spec.export_to, &document.namespace, default),
+        };
         Self { document, host, visibility }
+    }
+
+    fn selector(&self) -> Option<&Labels> {
+        self.document.spec.workload_selector.as_ref()
+    }
+
+    /// Whether it is for this caller. Labels are asked for only where a rule selects by them, so that callers share the rest.
+    fn selects(&self, view: &View<'_>) -> bool {
+        self.selector().is_none_or(|selector| carries(view.labels(), selector))
     }
 
     /// Whether callers of its own namespace see it.
@@ -61,6 +76,7 @@ pub(super) fn select<'w>(
             true => rule.visibility == Visibility::Private,
             false => rule.at_home(),
         });
+    let own = own.filter(|rule| host::covers(&rule.host, service_host) && rule.selects(view));
     let found = most_specific(own, service_host);
     if !found.is_empty() {
         return merge(found);
@@ -84,10 +100,15 @@ fn most_specific<'w>(rules: impl Iterator<Item = &'w Rule>, service_host: &str) 
     covering.into_iter().filter(|rule| Some(host::specificity(&rule.host)) == best).collect()
 }
 
-/// Rules of one visibility are read as one; the group with the oldest rule counts.
+/// Rules of one selector or visibility are read as one; the group with the oldest rule counts. One with a selector has the
+/// group without one beneath it.
 fn merge(rules: Vec<&Rule>) -> Merged<'_> {
-    let Some(oldest) = rules.first().copied() else { return Merged::default() };
-    Merged { rules: rules.into_iter().filter(|rule| rule.visibility == oldest.visibility).collect() }
+    let (selecting, others): (Vec<&Rule>, Vec<&Rule>) =
+        rules.into_iter().partition(|rule| rule.selector().is_some());
+    let (selector, visibility) = (selecting.first().copied(), others.first().copied());
+    let selecting = selecting.into_iter().filter(|rule| selector.is_some_and(|one| one.selector() == rule.selector()));
+    let others = others.into_iter().filter(|rule| visibility.is_some_and(|one| one.visibility == rule.visibility));
+    Merged { rules: selecting.chain(others).collect() }
 }
 
 impl<'w> Merged<'w> {

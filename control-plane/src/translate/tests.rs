@@ -109,6 +109,31 @@ fn callers_share_what_does_not_depend_on_them() {
 }
 
 #[test]
+fn labels_divide_callers_only_where_a_rule_selects_by_them() {
+    let rule = |host: &str, more: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r}}\nspec: {{host: {host}, {more}subsets: [{{name: v1}}]}}\n"
+        )
+    };
+    const SELECTOR: &str = "workloadSelector: {matchLabels: {app: web}}, ";
+    let check = |namespace: &str, rule: &str, shared: bool| {
+        let world = world(rule);
+        let labelled = |app: &str| Caller {
+            labels: Arc::new([("app".to_owned(), app.to_owned())].into()),
+            ..caller(namespace)
+        };
+        let [web, db] = ["web", "db"].map(labelled);
+        let translated =
+            translate(&world, &web, ResourceType::Cluster, &format!("outbound|9080||{HOST}"));
+        assert_eq!(web.key(translated.inputs) == db.key(translated.inputs), shared, "{namespace}: {rule}");
+    };
+    check("default", &rule("reviews", SELECTOR), false);
+    check("default", &rule("reviews", ""), true);
+    check("default", &rule("ratings", SELECTOR), true);
+    check("other", &rule("reviews", SELECTOR), true);
+}
+
+#[test]
 fn subsets_are_clusters_of_their_own_with_their_own_endpoints() {
     let world = world(
         "apiVersion: networking.istio.io/v1

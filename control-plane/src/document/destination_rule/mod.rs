@@ -26,6 +26,8 @@ pub struct DestinationRule {
     pub host: Spanned<String>,
     /// Who sees it; empty is the mesh's default.
     pub export_to: Vec<String>,
+    /// The labels of the clients that it is for; such a rule is for its own namespace alone. Without, it is for all clients.
+    pub workload_selector: Option<BTreeMap<String, String>>,
     /// What holds for all endpoints.
     pub traffic_policy: Option<TrafficPolicy>,
     /// Groups of endpoints.
@@ -50,11 +52,11 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> DestinationRule {
         span: fields.span(),
         host: fields.required("host", name::host),
         export_to: fields.or_default("exportTo", name::export_to),
+        workload_selector: fields.optional("workloadSelector", object(workload_selector)),
         traffic_policy: fields.optional("trafficPolicy", object(traffic_policy::decode)),
         subsets: fields.list("subsets", object(subset)),
     };
-    fields.unsupported("workloadSelector", object(workload_selector));
-    if fields.has("workloadSelector") && rule.export_to.iter().any(|name| name != ".") {
+    if rule.workload_selector.is_some() && rule.export_to.iter().any(|name| name != ".") {
         fields.suspicious("exportTo", "a rule with a selector is never exported", "remove one of the two");
     }
     unique_subsets(fields, &rule.subsets);
@@ -70,11 +72,12 @@ fn subset(fields: &mut Fields<'_, '_>) -> Subset {
     }
 }
 
-fn workload_selector(fields: &mut Fields<'_, '_>) {
+fn workload_selector(fields: &mut Fields<'_, '_>) -> BTreeMap<String, String> {
     let labels = fields.or_default("matchLabels", name::selector);
     if labels.is_empty() {
         fields.suspicious("", "selects every client", "add `matchLabels`, or remove the selector");
     }
+    labels
 }
 
 fn unique_subsets(fields: &mut Fields<'_, '_>, subsets: &[Subset]) {

@@ -36,6 +36,17 @@ fn destination_rules() {
             (Code::UnsupportedField, "trafficPolicy.outlierDetection"),
         ],
     );
+    row("{host: a, workloadSelector: {matchLabels: {app: web}}, subsets: [{name: v1}]}", &[]);
+    row("{host: a, workloadSelector: {}}", &[(Code::Suspicious, "workloadSelector")]);
+    row("{host: a, exportTo: [.], workloadSelector: {matchLabels: {app: web}}}", &[]);
+    row(
+        "{host: a, exportTo: ['*'], workloadSelector: {matchLabels: {app: web}}}",
+        &[(Code::Suspicious, "exportTo")],
+    );
+    row(
+        "{host: a, workloadSelector: {matchLabels: {app: 'w*'}}}",
+        &[(Code::InvalidValue, "workloadSelector.matchLabels[app]")],
+    );
     row("{host: a, workloadSelektor: {}}", &[(Code::UnknownField, "workloadSelektor")]);
 }
 

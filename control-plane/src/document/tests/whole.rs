@@ -66,6 +66,21 @@ fn the_younger_of_two_for_a_host_is_found() {
 }
 
 #[test]
+fn what_a_younger_rule_repeats_is_found() {
+    let rule = |name: &str, more: &str| {
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}}}\nspec: {{host: b, trafficPolicy: {{loadBalancer: {{simple: RANDOM}}}}, subsets: [{{name: v1}}]{more}}}\n"
+        )
+    };
+    const SELECTOR: &str = ", workloadSelector: {matchLabels: {app: web}}";
+    let shadowed = [(Code::Shadowed, "spec.trafficPolicy"), (Code::Shadowed, "spec.subsets[0].name")];
+    row(&[&rule("a", ""), &rule("b", "")], &shadowed);
+    row(&[&rule("a", ""), &rule("b", ", exportTo: [.]")], &[]);
+    row(&[&rule("a", ""), &rule("b", SELECTOR)], &[]);
+    row(&[&rule("a", SELECTOR), &rule("b", SELECTOR)], &shadowed);
+}
+
+#[test]
 fn a_mesh_has_one_settings_document() {
     let settings = |name: &str| {
         format!("---\napiVersion: proxyless.mesh/v1alpha1\nkind: MeshSettings\nmetadata: {{name: {name}}}\n")

@@ -1,0 +1,67 @@
+//! How a destination is spoken to, as DestinationRules and ServiceEntries say it.
+
+use super::*;
+
+const SERVICE: &str = "apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec: {ports: [{port: 9080, name: http}, {port: 9081, name: http-more}]}
+";
+
+/// The service with DestinationRules of its host, each said by its name and the rest of its spec.
+fn ruled(rules: &[(&str, &str)]) -> String {
+    let rules = rules.iter().map(|(name, spec)| {
+        format!("---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}}}\nspec: {{host: reviews, {spec}}}\n")
+    });
+    rules.fold(SERVICE.to_owned(), |documents, rule| documents + &rule)
+}
+
+#[test]
+fn a_rule_for_certain_clients_goes_before_the_one_for_all() {
+    let documents = ruled(&[
+        ("all", "trafficPolicy: {loadBalancer: {simple: RANDOM}, tls: {mode: DISABLE}}"),
+        (
+            "web",
+            "workloadSelector: {matchLabels: {app: web}}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}",
+        ),
+        ("admin", "workloadSelector: {matchLabels: {app: admin}}, subsets: [{name: v1}]"),
+    ]);
+    let row = |from: Value, balancer: &str, tls: &str, rules: &[&str]| {
+        let answer = answer(&documents, json!({"url": "http://reviews:9080/", "from": from}));
+        let destination = &answer["destinations"][0];
+        assert_eq!(
+            (&destination["load_balancer"], &destination["upstream_tls"]),
+            (&json!(balancer), &json!(tls)),
+            "{from}"
+        );
+        let named = destination["destination_rule"].as_array().expect("a list").iter();
+        let named: Vec<_> = named.map(|rule| rule["document"].as_str().expect("a name")).collect();
+        let rules: Vec<_> = rules.iter().map(|name| format!("DestinationRule/default/{name}")).collect();
+        assert_eq!(named, rules, "{from}");
+    };
+    row(json!({"namespace": "default"}), "random", "plaintext", &["all"]);
+    // Its policy replaces the other's as a whole, so that nothing is said of TLS.
+    let web = json!({"namespace": "default", "labels": {"app": "web", "version": "v1"}});
+    row(web, "round_robin", "mesh_mtls", &["web", "all"]);
+    let admin = json!({"namespace": "default", "labels": {"app": "admin"}});
+    row(admin, "random", "plaintext", &["admin", "all"]);
+    // Other namespaces never see it.
+    row(json!({"namespace": "other", "labels": {"app": "web"}}), "random", "plaintext", &["all"]);
+}
+
+#[test]
+fn a_rule_for_certain_clients_hides_nothing_from_the_others() {
+    let rule = |namespace: &str, more: &str| {
+        format!("---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r, namespace: {namespace}}}\nspec: {{host: reviews.default.svc.cluster.local, {more}}}\n")
+    };
+    let documents = SERVICE.to_owned()
+        + &rule("default", "trafficPolicy: {loadBalancer: {simple: RANDOM}}")
+        + &rule("web", "workloadSelector: {matchLabels: {app: a}}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}");
+    let row = |app: &str, balancer: &str| {
+        let from = json!({"namespace": "web", "labels": {"app": app}});
+        let question = json!({"url": "http://reviews.default:9080/", "from": from});
+        check(&documents, question, &[("/destinations/0/load_balancer", json!(balancer))]);
+    };
+    row("a", "round_robin");
+    row("b", "random");
+}
