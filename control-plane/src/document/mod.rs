@@ -53,7 +53,9 @@ mod tests;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, Operation, Rule, Source as PolicySource};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
-pub use destination_rule::{DestinationRule, SimpleBalancer, Subset, TlsMode, TrafficPolicy};
+pub use destination_rule::{
+    DestinationRule, PolicyBlocks, PortPolicy, SimpleBalancer, Subset, TlsMode, TrafficPolicy,
+};
 pub use finding::{Code, Finding, Severity, Verdict};
 pub use grpc_route::GrpcRoute;
 pub use header::{HeaderOperations, Headers};

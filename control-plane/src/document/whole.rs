@@ -250,9 +250,10 @@ impl Whole<'_> {
                 Some(_) => BTreeSet::from([namespace.clone()]),
                 None => visibility(&rule.export_to, namespace),
             };
-            let policy = rule.traffic_policy.as_ref().map(|policy| {
-                (String::new(), "spec.trafficPolicy".to_owned(), policy.span)
-            });
+            let policy = rule
+                .traffic_policy
+                .as_ref()
+                .map(|policy| (String::new(), "spec.trafficPolicy".to_owned(), policy.span));
             let subsets = rule.subsets.iter().enumerate().map(|(index, subset)| {
                 (subset.name.value.clone(), format!("spec.subsets[{index}].name"), subset.name.span)
             });
@@ -260,7 +261,8 @@ impl Whole<'_> {
                 let place = (host.clone(), namespace, seen_by.clone(), &rule.workload_selector, name);
                 let owner = said.entry(place).or_insert_with(|| document.key.clone()).clone();
                 if owner != document.key {
-                    let message = format!("{owner} is older and says this for {host} already; it never acts here");
+                    let message =
+                        format!("{owner} is older and says this for {host} already; it never acts here");
                     self.note(document, Code::Shadowed, field, span, message, "say it in one document");
                 }
             }

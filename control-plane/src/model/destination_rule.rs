@@ -13,7 +13,7 @@ use super::host;
 use super::visibility::Visibility;
 use super::workload::carries;
 use crate::document::MeshSettings;
-use crate::document::{DestinationRule, SimpleBalancer, Subset, TlsMode, TrafficPolicy};
+use crate::document::{DestinationRule, PolicyBlocks, SimpleBalancer, Subset, TlsMode};
 
 /// One DestinationRule, its names completed.
 #[derive(Debug, Clone)]
@@ -106,8 +106,10 @@ fn merge(rules: Vec<&Rule>) -> Merged<'_> {
     let (selecting, others): (Vec<&Rule>, Vec<&Rule>) =
         rules.into_iter().partition(|rule| rule.selector().is_some());
     let (selector, visibility) = (selecting.first().copied(), others.first().copied());
-    let selecting = selecting.into_iter().filter(|rule| selector.is_some_and(|one| one.selector() == rule.selector()));
-    let others = others.into_iter().filter(|rule| visibility.is_some_and(|one| one.visibility == rule.visibility));
+    let selecting =
+        selecting.into_iter().filter(|rule| selector.is_some_and(|one| one.selector() == rule.selector()));
+    let others =
+        others.into_iter().filter(|rule| visibility.is_some_and(|one| one.visibility == rule.visibility));
     Merged { rules: selecting.chain(others).collect() }
 }
 
@@ -134,8 +136,8 @@ impl<'w> Merged<'w> {
     }
 
     /// The balancer: the subset's block, else the rule's, else the mesh's.
-    pub fn balancer(&self, subset: Option<&Subset>) -> BalancerPolicy {
-        match self.block(subset, |policy| policy.load_balancer) {
+    pub fn balancer(&self, subset: Option<&Subset>, port: u16) -> BalancerPolicy {
+        match self.block(subset, port, |blocks| blocks.load_balancer) {
             None | Some(SimpleBalancer::LeastRequest) => BalancerPolicy::LeastRequest,
             Some(SimpleBalancer::RoundRobin) => BalancerPolicy::RoundRobin,
             Some(SimpleBalancer::Random) => BalancerPolicy::Random,
@@ -143,15 +145,25 @@ impl<'w> Merged<'w> {
     }
 
     /// The TLS mode, if a document says one.
-    pub fn tls(&self, subset: Option<&Subset>) -> Option<TlsMode> {
-        self.block(subset, |policy| policy.tls)
+    pub fn tls(&self, subset: Option<&Subset>, port: u16) -> Option<TlsMode> {
+        self.block(subset, port, |blocks| blocks.tls)
     }
 
-    /// A block of the subset's policy, else of the rule's own; never a mixture of both.
-    fn block<B>(&self, subset: Option<&Subset>, block: impl Fn(&TrafficPolicy) -> Option<B>) -> Option<B> {
-        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref()).and_then(&block);
+    /// A block of the subset's policy, else of the rule's own; never a mixture of both. Where either speaks of the port by
+    /// itself, a block that it leaves out there is the default.
+    fn block<B>(
+        &self,
+        subset: Option<&Subset>,
+        port: u16,
+        block: impl Fn(&PolicyBlocks) -> Option<B>,
+    ) -> Option<B> {
+        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
+        if let Some(of_port) = of_subset.and_then(|policy| policy.of_port(port)) {
+            return block(of_port);
+        }
         // Of several documents only the oldest one's policy counts.
         let of_rule = || self.rules.iter().find_map(|rule| rule.document.spec.traffic_policy.as_ref());
-        of_subset.or_else(|| of_rule().and_then(&block))
+        let of_rule = || of_rule().map(|policy| policy.of_port(port).unwrap_or(&policy.blocks));
+        of_subset.and_then(|policy| block(&policy.blocks)).or_else(|| of_rule().and_then(block))
     }
 }

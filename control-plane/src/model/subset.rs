@@ -59,7 +59,7 @@ impl<'w> SubsetView<'w> {
 
     /// How the endpoints are spoken to: as the rule says, else mTLS for those that take it.
     pub fn transport(&self, world: &World) -> Transport {
-        match self.rules.tls(self.subset) {
+        match self.rules.tls(self.subset, self.port.number) {
             Some(TlsMode::Disable) => Transport::Plaintext,
             // The other modes are refused with their documents; whatever is stored meanwhile must not fall to plaintext.
             Some(TlsMode::IstioMutual | TlsMode::Simple | TlsMode::Mutual) => Transport::MeshMtls,
@@ -91,7 +91,7 @@ impl<'w> SubsetView<'w> {
 
     /// How an endpoint is chosen.
     pub fn balancer(&self) -> BalancerPolicy {
-        self.rules.balancer(self.subset)
+        self.rules.balancer(self.subset, self.port.number)
     }
 
     /// The DestinationRules that take part.

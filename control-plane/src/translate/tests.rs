@@ -123,8 +123,7 @@ fn labels_divide_callers_only_where_a_rule_selects_by_them() {
             ..caller(namespace)
         };
         let [web, db] = ["web", "db"].map(labelled);
-        let translated =
-            translate(&world, &web, ResourceType::Cluster, &format!("outbound|9080||{HOST}"));
+        let translated = translate(&world, &web, ResourceType::Cluster, &format!("outbound|9080||{HOST}"));
         assert_eq!(web.key(translated.inputs) == db.key(translated.inputs), shared, "{namespace}: {rule}");
     };
     check("default", &rule("reviews", SELECTOR), false);

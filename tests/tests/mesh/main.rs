@@ -7,6 +7,7 @@ mod command_line;
 mod control_plane_away;
 mod corpora;
 mod demo;
+mod destinations;
 mod documents;
 mod ending;
 mod expectations;

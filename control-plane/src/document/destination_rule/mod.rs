@@ -7,7 +7,7 @@ mod load_balancer;
 mod traffic_policy;
 
 pub use load_balancer::SimpleBalancer;
-pub use traffic_policy::{TlsMode, TrafficPolicy};
+pub use traffic_policy::{PolicyBlocks, PortPolicy, TlsMode, TrafficPolicy};
 
 use std::collections::BTreeMap;
 

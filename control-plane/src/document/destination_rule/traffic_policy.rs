@@ -3,6 +3,7 @@
 //! A block is overridden as a whole (ISTIO-FIELDS §2.4), so each is optional on its own.
 
 use super::super::fields::Fields;
+use super::super::finding::Code;
 use super::super::scalar::{
     boolean, choice, duration, duration_or_zero, integer, number, port, some_text, text, unsigned,
 };
@@ -13,12 +14,39 @@ use super::load_balancer::{self, SimpleBalancer};
 /// A traffic policy, as far as it is honoured.
 #[derive(Clone, Debug, Default)]
 pub struct TrafficPolicy {
-    /// Where the block stands.
+    /// Where it stands.
     pub span: Span,
+    /// What holds for all ports that have no settings of their own.
+    pub blocks: PolicyBlocks,
+    /// Ports that do; the first entry of a port counts.
+    pub ports: Vec<PortPolicy>,
+}
+
+/// What a rule, a subset and a port can all say.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyBlocks {
     /// How an endpoint is chosen.
     pub load_balancer: Option<SimpleBalancer>,
     /// How connections are secured.
     pub tls: Option<TlsMode>,
+}
+
+/// What holds for one port of the service, instead of all that is said for the others.
+#[derive(Clone, Debug, Default)]
+pub struct PortPolicy {
+    /// Where the entry begins.
+    pub span: Span,
+    /// The service's port.
+    pub port: u16,
+    /// A block that is absent is its default, whatever the rule says of other ports.
+    pub blocks: PolicyBlocks,
+}
+
+impl TrafficPolicy {
+    /// The settings of that port, if it has its own.
+    pub fn of_port(&self, port: u16) -> Option<&PolicyBlocks> {
+        self.ports.iter().find(|one| one.port == port).map(|one| &one.blocks)
+    }
 }
 
 /// How connections to a host are secured.
@@ -36,8 +64,12 @@ pub enum TlsMode {
 }
 
 pub(super) fn decode(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
-    let policy = blocks(fields);
-    fields.unsupported("portLevelSettings", |value| value.items(object(port_level)));
+    let policy = TrafficPolicy {
+        span: fields.span(),
+        blocks: blocks(fields),
+        ports: fields.list("portLevelSettings", object(port_level)),
+    };
+    unique_ports(fields, &policy.ports);
     fields.no_effect("tunnel", object(tunnel));
     fields.unsupported("proxyProtocol", |value| {
         value.object(|fields| fields.optional("version", choice(&[("V1", 0, ()), ("V2", 1, ())])))
@@ -65,22 +97,35 @@ fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
     }
 }
 
-/// What a rule, a subset and a port can all say.
-fn blocks(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
-    let policy = TrafficPolicy {
-        span: fields.span(),
+fn blocks(fields: &mut Fields<'_, '_>) -> PolicyBlocks {
+    let blocks = PolicyBlocks {
         load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)).flatten(),
         tls: fields.optional("tls", object(tls)),
     };
     fields.unsupported("connectionPool", object(connection_pool));
     fields.unsupported("outlierDetection", object(outlier_detection));
+    blocks
+}
+
+fn port_level(fields: &mut Fields<'_, '_>) -> PortPolicy {
+    let policy = PortPolicy {
+        span: fields.span(),
+        port: fields.required("port", object(|fields| fields.required("number", port))),
+        blocks: blocks(fields),
+    };
+    says_something(fields, &["loadBalancer", "connectionPool", "outlierDetection", "tls"]);
     policy
 }
 
-fn port_level(fields: &mut Fields<'_, '_>) {
-    fields.required("port", object(|fields| fields.required("number", port)));
-    blocks(fields);
-    says_something(fields, &["loadBalancer", "connectionPool", "outlierDetection", "tls"]);
+fn unique_ports(fields: &mut Fields<'_, '_>, ports: &[PortPolicy]) {
+    for (index, entry) in ports.iter().enumerate() {
+        if ports[..index].iter().any(|earlier| earlier.port == entry.port) {
+            fields.reader.within(&format!("portLevelSettings[{index}]"), |reader| {
+                let message = format!("port {} has settings already, and the first entry counts", entry.port);
+                reader.note(Code::Shadowed, entry.span, message, "put both into one entry");
+            });
+        }
+    }
 }
 
 fn tls(fields: &mut Fields<'_, '_>) -> TlsMode {

@@ -36,6 +36,19 @@ fn destination_rules() {
             (Code::UnsupportedField, "trafficPolicy.outlierDetection"),
         ],
     );
+    let ports = |settings: &str| format!("{{host: a, trafficPolicy: {{portLevelSettings: [{settings}]}}}}");
+    row(&ports("{port: {number: 80}, loadBalancer: {simple: RANDOM}, tls: {mode: DISABLE}}"), &[]);
+    let field = |rest: &str| format!("trafficPolicy.portLevelSettings[0]{rest}");
+    row(&ports("{loadBalancer: {simple: RANDOM}}"), &[(Code::MissingField, &field(".port"))]);
+    row(&ports("{port: {number: 80}}"), &[(Code::MissingField, &field(""))]);
+    row(
+        &ports("{port: {number: 80}, connectionPool: {tcp: {maxConnections: 7}}}"),
+        &[(Code::UnsupportedField, &field(".connectionPool"))],
+    );
+    row(
+        &ports("{port: {number: 80}, tls: {mode: DISABLE}}, {port: {number: 80}, tls: {mode: ISTIO_MUTUAL}}"),
+        &[(Code::Shadowed, "trafficPolicy.portLevelSettings[1]")],
+    );
     row("{host: a, workloadSelector: {matchLabels: {app: web}}, subsets: [{name: v1}]}", &[]);
     row("{host: a, workloadSelector: {}}", &[(Code::Suspicious, "workloadSelector")]);
     row("{host: a, exportTo: [.], workloadSelector: {matchLabels: {app: web}}}", &[]);

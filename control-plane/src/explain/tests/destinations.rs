@@ -27,7 +27,7 @@ fn a_rule_for_certain_clients_goes_before_the_one_for_all() {
         ("admin", "workloadSelector: {matchLabels: {app: admin}}, subsets: [{name: v1}]"),
     ]);
     let row = |from: Value, balancer: &str, tls: &str, rules: &[&str]| {
-        let answer = answer(&documents, json!({"url": "http://reviews:9080/", "from": from}));
+        let answer = answer(&documents, json!({"url": "http://reviews.default:9080/", "from": from}));
         let destination = &answer["destinations"][0];
         assert_eq!(
             (&destination["load_balancer"], &destination["upstream_tls"]),
@@ -52,11 +52,16 @@ fn a_rule_for_certain_clients_goes_before_the_one_for_all() {
 #[test]
 fn a_rule_for_certain_clients_hides_nothing_from_the_others() {
     let rule = |namespace: &str, more: &str| {
-        format!("---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r, namespace: {namespace}}}\nspec: {{host: reviews.default.svc.cluster.local, {more}}}\n")
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r, namespace: {namespace}}}\nspec: {{host: reviews.default.svc.cluster.local, {more}}}\n"
+        )
     };
     let documents = SERVICE.to_owned()
         + &rule("default", "trafficPolicy: {loadBalancer: {simple: RANDOM}}")
-        + &rule("web", "workloadSelector: {matchLabels: {app: a}}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}");
+        + &rule(
+            "web",
+            "workloadSelector: {matchLabels: {app: a}}, trafficPolicy: {loadBalancer: {simple: ROUND_ROBIN}}",
+        );
     let row = |app: &str, balancer: &str| {
         let from = json!({"namespace": "web", "labels": {"app": app}});
         let question = json!({"url": "http://reviews.default:9080/", "from": from});
@@ -64,4 +69,36 @@ fn a_rule_for_certain_clients_hides_nothing_from_the_others() {
     };
     row("a", "round_robin");
     row("b", "random");
+}
+
+#[test]
+fn a_ports_own_settings_replace_what_is_said_for_the_others() {
+    const PORT: &str = "portLevelSettings: [{port: {number: 9081}, loadBalancer: {simple: ROUND_ROBIN}}]";
+    let row = |rule: &str, subset: &str, port: u16, balancer: &str, tls: &str| {
+        let documents = ruled(&[(
+            "r",
+            &format!("trafficPolicy: {{{rule}}}, subsets: [{{name: v1, trafficPolicy: {{{subset}}}}}]"),
+        )]) + "---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v1}}]}]}
+";
+        let question = json!({"url": format!("http://reviews:{port}/")});
+        let wanted = [
+            ("/destinations/0/load_balancer", json!(balancer)),
+            ("/destinations/0/upstream_tls", json!(tls)),
+        ];
+        check(&documents, question, &wanted);
+    };
+    let all = "loadBalancer: {simple: RANDOM}, tls: {mode: DISABLE}";
+    let both = format!("{all}, {PORT}");
+    let tls = "tls: {mode: ISTIO_MUTUAL}";
+    row(&both, tls, 9080, "random", "mesh_mtls");
+    // The port's settings leave TLS out, which is its default there and not the rule's.
+    row(&both, "loadBalancer: {simple: LEAST_REQUEST}", 9081, "least_request", "mesh_mtls");
+    row(&both, tls, 9081, "round_robin", "mesh_mtls");
+    // The subset's own settings of the port end the search.
+    row(all, PORT, 9081, "round_robin", "mesh_mtls");
+    row(all, PORT, 9080, "random", "plaintext");
 }

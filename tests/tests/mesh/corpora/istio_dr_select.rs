@@ -31,7 +31,7 @@ fn callers_see_what_is_exported_to_them() {
     for case in items(&corpus, "service_visibility") {
         tally.case(&format!("service_visibility {}", text(case, "name")), outcome(service(case)));
     }
-    tally.finish(20);
+    tally.finish(21);
 }
 
 /// A service of some namespace, as the cases presume one.
@@ -48,9 +48,14 @@ fn destination_rule(documents: &[Value], case: &Value) -> Result<(), Outcome> {
     let documents: Vec<Value> = documents.iter().map(valid).collect();
     let namespace = case["service_namespace"].as_str().unwrap_or(text(case, "client_namespace"));
     let called = entry(host, namespace);
-    let documents = read(&[source(documents.iter().chain([&called]))])?;
-    let world = World::offline(Arc::new(Config::new(&documents)));
+    let read = read(&[source(documents.iter().chain([&called]))])?;
+    let world = World::offline(Arc::new(Config::new(&read)));
     let caller = Caller { namespace: text(case, "client_namespace").into(), ..Caller::default() };
+    if let Some(merged) = case["expect_merged_from"].as_object() {
+        return merged
+            .iter()
+            .try_for_each(|(rule, from)| selected(&world, &caller, host, &documents, rule, from));
+    }
     let view = View::new(&caller);
     let service =
         world.service(&view, host).ok_or_else(|| Outcome::Wrong("the service is not seen".to_owned()))?;
@@ -63,7 +68,34 @@ fn destination_rule(documents: &[Value], case: &Value) -> Result<(), Outcome> {
     same("the subsets", found, expected)
 }
 
-/// A document as a user could apply it: a list with `*` is `*`, and names are in small letters.
+/// A client with the labels that a rule selects obeys that rule and those that fill it, in this order.
+fn selected(
+    world: &World,
+    caller: &Caller,
+    host: &str,
+    documents: &[Value],
+    rule: &str,
+    from: &Value,
+) -> Result<(), Outcome> {
+    let named = |document: &&Value| text(&document["metadata"], "name") == rule.to_ascii_lowercase();
+    let selector =
+        documents.iter().find(named).map(|document| &document["spec"]["workloadSelector"]["matchLabels"]);
+    let labels = selector.and_then(Value::as_object).into_iter().flatten();
+    let labels = labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()));
+    let caller = Caller { labels: Arc::new(labels.collect()), ..caller.clone() };
+    let view = View::new(&caller);
+    let service =
+        world.service(&view, host).ok_or_else(|| Outcome::Wrong("the service is not seen".to_owned()))?;
+    let applied = world.config().destination_rules(&view, service);
+    let applied: Vec<_> = applied.documents().filter_map(|rule| rule.document).collect();
+    let expected = from.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let expected =
+        expected.map(|name| format!("DestinationRule/{}/{}", caller.namespace, name.to_ascii_lowercase()));
+    same(rule, applied, expected.map(Into::into).collect())
+}
+
+/// A document as a user could apply it: a list with `*` is `*`, and names are in small letters. Blocks that this mesh does not
+/// have say nothing about which rule applies.
 fn valid(document: &Value) -> Value {
     let mut document = document.clone();
     if items(&document["spec"], "exportTo").contains(&json!("*")) {
@@ -73,6 +105,10 @@ fn valid(document: &Value) -> Value {
         *entry = json!(entry.as_str().unwrap_or_default().to_ascii_lowercase());
     }
     document["metadata"]["name"] = json!(text(&document["metadata"], "name").to_ascii_lowercase());
+    if let Some(policy) = document["spec"].get_mut("trafficPolicy").and_then(Value::as_object_mut) {
+        ["connectionPool", "outlierDetection"].iter().for_each(|block| drop(policy.shift_remove(*block)));
+        policy.insert("tls".to_owned(), json!({"mode": "ISTIO_MUTUAL"}));
+    }
     document
 }
 
