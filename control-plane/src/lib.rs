@@ -16,7 +16,6 @@ pub mod expectation;
 pub mod explain;
 #[cfg(feature = "server")]
 pub mod foreign;
-#[cfg(feature = "server")]
 pub mod grant;
 pub mod model;
 #[cfg(feature = "server")]

@@ -1,6 +1,5 @@
 //! Making, listing and ending join tokens.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mesh_core::identity::{RootFingerprint, TrustDomain};
@@ -8,8 +7,7 @@ use mesh_core::join::{ControlPlaneAddress, JoinString};
 use tonic::Status;
 
 use super::proto::{CreateTokenRequest, CreateTokenResponse, GrantedService, Token};
-use crate::document::{DEFAULT_NAMESPACE, SERVICE_DOMAIN};
-use crate::grant::{self, Grant, Ledger, LedgerError, StoredToken, TokenLimits, create_token};
+use crate::grant::{self, Grant, Ledger, LedgerError, StoredToken, TokenLimits, Wishes, create_token};
 
 /// How long a token admits where nobody says.
 const LIFETIME_DEFAULT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -85,34 +83,10 @@ impl Tokens {
 
 fn grant(request: CreateTokenRequest) -> Result<Grant, Status> {
     let CreateTokenRequest { namespace, service_account, services, labels, locality, .. } = request;
-    let namespace = if namespace.is_empty() { DEFAULT_NAMESPACE.to_owned() } else { namespace };
-    grant::check_namespace(&namespace).map_err(|refused| Status::invalid_argument(refused.to_string()))?;
-    let service_account = match services.first() {
-        _ if !service_account.is_empty() => service_account,
-        Some(service) => service.name.split('.').next().unwrap_or_default().to_owned(),
-        None => return Err(Status::invalid_argument("name a service (NAME:PORT) or a service account")),
-    };
-    let parse = |service: &GrantedService| {
-        grant::GrantedService::parse(
-            &format!("{}:{}", service.name, service.port),
-            &namespace,
-            SERVICE_DOMAIN,
-        )
-    };
-    let mut labels: BTreeMap<String, String> = labels.into_iter().collect();
-    // The label that selectors go by in Istio's examples.
-    if let Some(service) = services.first() {
-        let app = service.name.split('.').next().unwrap_or_default();
-        labels.entry("app".to_owned()).or_insert_with(|| app.to_owned());
-    }
-    let services: Result<Vec<_>, _> = services.iter().map(parse).collect();
-    Ok(Grant {
-        services: services.map_err(|refused| Status::invalid_argument(refused.to_string()))?,
-        labels,
-        locality: Some(locality).filter(|locality| !locality.is_empty()),
-        namespace,
-        service_account,
-    })
+    let services = services.iter().map(|service| format!("{}:{}", service.name, service.port)).collect();
+    let labels = labels.into_iter().collect();
+    let wishes = Wishes { namespace, service_account, services, labels, locality };
+    wishes.complete().map_err(|refused| Status::invalid_argument(refused.to_string()))
 }
 
 fn failed(error: &LedgerError) -> Status {

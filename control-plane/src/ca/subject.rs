@@ -4,6 +4,7 @@ use mesh_core::identity::{SpiffeId, SpiffeIdError, TrustDomain};
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 
 use super::AuthorityError;
+use crate::grant::Grant;
 
 /// The subject of a certificate; always of the authority's own trust domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,13 @@ pub enum Subject {
         /// Its name.
         name: String,
     },
+}
+
+impl Grant {
+    /// Whom a certificate under this grant names.
+    pub fn subject(&self) -> Subject {
+        Subject::Workload { namespace: self.namespace.clone(), service_account: self.service_account.clone() }
+    }
 }
 
 impl Subject {

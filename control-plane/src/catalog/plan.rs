@@ -1,13 +1,12 @@
 //! What an application or deletion would do, and what there is to say about it. Pure: the same question is asked for a dry
 //! run, for a difference and for the real thing.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use super::stored::{StoredDocument, path};
 use super::{Catalog, HEAD};
 use crate::document::{
-    Document, DocumentKey, DocumentSet, Reading, Report, Source, WholeFinding, attach, check_whole,
+    Applied, Document, DocumentKey, DocumentSet, Reading, Report, Source, WholeFinding, attach,
 };
 use crate::store::Transaction;
 
@@ -51,17 +50,9 @@ pub enum Action {
 
 /// What applying `sources` over the catalog comes to. `registered` are hosts that instances serve.
 pub fn plan_apply(catalog: &Catalog, sources: &[Source], registered: &BTreeSet<String>) -> Plan {
-    let Reading { documents, mut reports } = DocumentSet::read(sources);
-    let mut applied: Vec<_> =
-        documents.iter().filter(|document| !document.key.kind.is_workload_fact()).cloned().collect();
-    applied.sort_by_key(|document| document.age.order);
-    let mut configuration = DocumentSet::default();
-    for document in &applied {
-        configuration.insert(Arc::clone(document));
-    }
-    let after = catalog.documents.overlay(&configuration, catalog.revision + 1);
-    let changes: Vec<Change> = applied.iter().map(|document| change(catalog, document)).collect();
-    attach(&mut reports, findings(catalog, &after, &changes, registered), &after);
+    let Applied { documents, reports, after } =
+        catalog.documents.apply(sources, catalog.revision + 1, registered);
+    let changes = documents.iter().map(|document| change(catalog, document)).collect();
     Plan { changes, reports, after }
 }
 
@@ -92,7 +83,8 @@ pub fn plan_delete(
             write: None,
         });
     }
-    attach(&mut reports, findings(catalog, &after, &changes, registered), &after);
+    let touched = changes.iter().map(|change| &change.key).collect();
+    attach(&mut reports, catalog.documents.news(&after, &touched, registered), &after);
     Ok(Plan { changes, reports, after })
 }
 
@@ -152,18 +144,4 @@ fn change(catalog: &Catalog, document: &Document) -> Change {
         after: Some(document.text.to_string()),
         write: Some(stored.encode()),
     }
-}
-
-/// What is said of untouched documents counts only where this change brought it about.
-fn findings(
-    catalog: &Catalog,
-    after: &DocumentSet,
-    changes: &[Change],
-    registered: &BTreeSet<String>,
-) -> Vec<WholeFinding> {
-    let touched: BTreeSet<&DocumentKey> = changes.iter().map(|change| &change.key).collect();
-    let before: HashSet<WholeFinding> = check_whole(&catalog.documents, registered).into_iter().collect();
-    let mut findings = check_whole(after, registered);
-    findings.retain(|found| touched.contains(&found.document) || !before.contains(found));
-    findings
 }

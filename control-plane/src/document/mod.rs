@@ -10,6 +10,7 @@
 //! (`fields::Fields`). A document that has an error is never seen by the rest of the control plane.
 
 mod annotation;
+mod applied;
 mod authorization_policy;
 mod cors;
 mod destination_rule;
@@ -51,6 +52,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use applied::Applied;
 pub use authorization_policy::{Action, AuthorizationPolicy, Operation, Rule, Source as PolicySource};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{

@@ -1,12 +1,13 @@
 //! What a process may be and do in the mesh, as its operator decided when making the token.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::service::{GrantedService, GrantedServiceError};
-use crate::ca::Subject;
-use crate::model::{is_serves, serves};
+use crate::document::{DEFAULT_NAMESPACE, SERVICE_DOMAIN};
+use crate::model::{Caller, is_serves, serves};
 
 /// What a join token gives to whoever joins with it. Plain data: [`check`](Self::check) is held when a token is made,
 /// and every other grant descends from a token's.
@@ -28,13 +29,62 @@ pub struct Grant {
     pub locality: Option<String>,
 }
 
+/// What an operator says of a grant; what is left empty follows from the rest.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// Of its SPIFFE ID; `default` where it is empty.
+    pub namespace: String,
+    /// Of its SPIFFE ID; the first service's name where it is empty.
+    pub service_account: String,
+    /// What it may register, each as `NAME:PORT`.
+    pub services: Vec<String>,
+    /// Its labels; `app` is the first service's name where it is not among them.
+    pub labels: BTreeMap<String, String>,
+    /// `region/zone/subzone`, or empty.
+    pub locality: String,
+}
+
+impl Wishes {
+    /// The grant that is meant; not yet [checked](Grant::check).
+    ///
+    /// # Errors
+    /// Where nobody is named, or a service cannot be completed.
+    pub fn complete(self) -> Result<Grant, GrantError> {
+        let Self { namespace, service_account, services, mut labels, locality } = self;
+        let namespace = if namespace.is_empty() { DEFAULT_NAMESPACE.to_owned() } else { namespace };
+        if !is_dns_label(&namespace) {
+            return Err(GrantError::Namespace { found: namespace });
+        }
+        let app = services.first().and_then(|service| service.split(['.', ':']).next());
+        let service_account = match app {
+            _ if !service_account.is_empty() => service_account,
+            Some(app) => app.to_owned(),
+            None => return Err(GrantError::Nobody),
+        };
+        // The label that selectors go by in Istio's examples.
+        if let Some(app) = app {
+            labels.entry("app".to_owned()).or_insert_with(|| app.to_owned());
+        }
+        let parse = |service: &String| GrantedService::parse(service, &namespace, SERVICE_DOMAIN);
+        Ok(Grant {
+            services: services.iter().map(parse).collect::<Result<_, _>>()?,
+            labels,
+            locality: Some(locality).filter(|locality| !locality.is_empty()),
+            namespace,
+            service_account,
+        })
+    }
+}
+
 impl Grant {
     /// Holds a grant to the rules for names, labels and sizes.
     ///
     /// # Errors
     /// Names the part that is not legal.
     pub fn check(&self) -> Result<(), GrantError> {
-        check_namespace(&self.namespace)?;
+        if !is_dns_label(&self.namespace) {
+            return Err(GrantError::Namespace { found: self.namespace.clone() });
+        }
         let account = &self.service_account;
         if account.len() > NAME_BYTES_MAX || !account.split('.').all(is_dns_label) {
             return Err(GrantError::ServiceAccount { found: account.clone() });
@@ -68,24 +118,34 @@ impl Grant {
         self.labels.clone().into_iter().chain(served).collect()
     }
 
-    /// Whom a certificate under this grant names.
-    pub fn subject(&self) -> Subject {
-        Subject::Workload { namespace: self.namespace.clone(), service_account: self.service_account.clone() }
+    /// `reviews-v2` for a grant of `reviews` with the label `version=v2`, as its Deployment would be called.
+    pub fn workload_name(&self) -> String {
+        let first_label = |host: &str| host.split('.').next().unwrap_or_default().to_owned();
+        let app = self.labels.get("app").cloned();
+        let service = || self.services.first().map(|service| first_label(&service.host));
+        let name = app.or_else(service).unwrap_or_else(|| self.service_account.clone());
+        match self.labels.get("version") {
+            Some(version) => format!("{name}-{version}"),
+            None => name,
+        }
     }
-}
 
-/// Holds a namespace to the rules for names, before a service's name is completed with it.
-///
-/// # Errors
-/// When it is no DNS label.
-pub fn check_namespace(namespace: &str) -> Result<(), GrantError> {
-    if is_dns_label(namespace) { Ok(()) } else { Err(GrantError::Namespace { found: namespace.into() }) }
+    /// Who its holder is to translation.
+    pub fn caller(&self) -> Caller {
+        Caller {
+            namespace: self.namespace.as_str().into(),
+            labels: Arc::new(self.instance_labels()),
+            workload: Some(format!("{}/{}", self.namespace, self.workload_name()).into()),
+        }
+    }
 }
 
 /// Why a grant is not legal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum GrantError {
+    #[error("name a service (NAME:PORT) or a service account")]
+    Nobody,
     #[error("namespace {found:?} is no DNS label (a-z, 0-9 and dashes inside, at most 63)")]
     Namespace { found: String },
     #[error("service account {found:?} is no DNS name (labels of a-z, 0-9 and dashes inside, at most 253)")]
@@ -228,6 +288,25 @@ mod tests {
         let labels = grant.instance_labels();
         let expected = [("service.proxyless.mesh/reviews", "true"), ("version", "v2")];
         assert_eq!(labels, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    }
+
+    #[test]
+    fn a_workload_is_called_as_its_deployment_would_be() {
+        let check = |services: &[&str], labels: &[(&str, &str)], expected: &str| {
+            let service = |host: &&str| GrantedService { host: (*host).to_owned(), port: 1 };
+            let grant = Grant {
+                namespace: "default".into(),
+                service_account: "bookinfo-reviews".into(),
+                services: services.iter().map(service).collect(),
+                labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+                locality: None,
+            };
+            assert_eq!(grant.workload_name(), expected);
+        };
+        check(&["reviews.default.svc.cluster.local"], &[("version", "v2")], "reviews-v2");
+        check(&["reviews.default.svc.cluster.local"], &[("app", "books"), ("version", "v2")], "books-v2");
+        check(&["reviews.default.svc.cluster.local"], &[], "reviews");
+        check(&[], &[], "bookinfo-reviews");
     }
 
     #[test]

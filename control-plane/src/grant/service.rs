@@ -1,10 +1,12 @@
 //! A service and port that a grant lets its holder register.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::grant::{NAME_BYTES_MAX, is_dns_label};
+use crate::model;
 
 /// A service and its port, as callers name them.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -45,6 +47,20 @@ impl GrantedService {
             false => Err(GrantedServiceError { found: self.to_string() }),
         }
     }
+}
+
+/// The services that grants name, each in the namespace of its grant, as the model knows them.
+pub fn services(granted: impl IntoIterator<Item = (String, GrantedService)>) -> Vec<model::GrantedService> {
+    let mut ports: BTreeMap<(String, String), BTreeSet<u16>> = BTreeMap::new();
+    for (namespace, service) in granted {
+        ports.entry((service.host, namespace)).or_default().insert(service.port);
+    }
+    let service = |((host, namespace), ports): ((String, String), BTreeSet<u16>)| model::GrantedService {
+        host: host.into(),
+        namespace: namespace.into(),
+        ports: ports.into_iter().collect(),
+    };
+    ports.into_iter().map(service).collect()
 }
 
 impl fmt::Display for GrantedService {

@@ -22,8 +22,13 @@ use crate::document::{
 impl Config {
     /// What documents say, under the settings among them or else the defaults.
     pub fn new(documents: &DocumentSet) -> Self {
-        let settings = documents.all::<MeshSettings>().first().map(|(_, settings)| (*settings).clone());
-        Self::with_settings(documents, settings.unwrap_or_default())
+        Self::with_settings(documents, settings(documents))
+    }
+
+    /// What documents say in a mesh of this trust domain, whatever they say of it.
+    pub fn within(trust_domain: &str, documents: &DocumentSet) -> Self {
+        let settings = MeshSettings { trust_domain: trust_domain.to_owned(), ..settings(documents) };
+        Self::with_settings(documents, settings)
     }
 
     /// What documents say under other settings than theirs.
@@ -58,6 +63,11 @@ impl Config {
         }
         config
     }
+}
+
+/// The settings among the documents, or else the defaults.
+fn settings(documents: &DocumentSet) -> MeshSettings {
+    documents.all::<MeshSettings>().first().map(|(_, settings)| (*settings).clone()).unwrap_or_default()
 }
 
 fn declared<T: SpecOf + Clone>(documents: &DocumentSet) -> Vec<Declared<T>> {

@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use mesh_core::proto::registry::{RegisterRequest, ServingPort};
 
 use super::instance::{Binding, Instance, InstanceKey};
-use super::workload::workload_name;
 use crate::grant::{Grant, GrantedService};
 
 /// Ports of one instance.
@@ -90,7 +89,7 @@ pub fn admit(
     }
     let printable = request.library_version.chars().filter(|letter| letter.is_ascii_graphic());
     let instance = Instance {
-        workload: workload_name(grant),
+        workload: grant.workload_name(),
         labels: grant.instance_labels(),
         locality: grant.locality.clone(),
         bindings,

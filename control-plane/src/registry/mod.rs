@@ -16,7 +16,6 @@ pub use admission::{Refusal, admit, instance_key};
 pub use instance::{Binding, Instance, InstanceKey};
 pub use lease::{Leases, TooMany};
 pub use registrar::{Instances, RegisterError, Registrar, RegistrarError};
-pub use workload::workload_name;
 
 mod admission;
 mod instance;

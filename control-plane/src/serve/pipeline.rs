@@ -3,7 +3,6 @@
 //! The first change is published at once; those that follow on its heels share the next publication, so that a storm of
 //! changes costs a bounded number of worlds.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::aside::aside;
 use crate::catalog::{self, Catalog, CatalogError};
-use crate::document::{DocumentSet, MeshSettings};
-use crate::grant::{GRANTS, Ledger, LedgerError, TOKENS};
+use crate::document::DocumentSet;
+use crate::grant::{self, GRANTS, Ledger, LedgerError, TOKENS};
 use crate::model::{Config, Fleet, GrantedService, World};
 use crate::registry::Instances;
 use crate::store::{Changes, Event, Store, StoreError};
@@ -201,31 +200,17 @@ impl Stale {
 async fn config(catalog: &Arc<Catalog>, trust_domain: &TrustDomain) -> Arc<Config> {
     // Certificates say it, whatever a document says.
     let (catalog, trust_domain) = (catalog.clone(), trust_domain.as_str().to_owned());
-    aside(move || Arc::new(configured(catalog.documents(), &trust_domain))).await
-}
-
-/// What documents say in a mesh of that trust domain.
-pub(super) fn configured(documents: &DocumentSet, trust_domain: &str) -> Config {
-    let settings = documents.all::<MeshSettings>().first().map(|(_, settings)| (*settings).clone());
-    let settings = MeshSettings { trust_domain: trust_domain.to_owned(), ..settings.unwrap_or_default() };
-    Config::with_settings(documents, settings)
+    aside(move || Arc::new(Config::within(&trust_domain, catalog.documents()))).await
 }
 
 async fn granted(ledger: &Ledger) -> Result<Vec<GrantedService>, LedgerError> {
-    let mut ports: BTreeMap<(String, String), BTreeSet<u16>> = BTreeMap::new();
-    for (namespace, service) in ledger.services().await? {
-        ports.entry((service.host, namespace)).or_default().insert(service.port);
-    }
-    let service = |((host, namespace), ports): ((String, String), BTreeSet<u16>)| GrantedService {
-        host: host.into(),
-        namespace: namespace.into(),
-        ports: ports.into_iter().collect(),
-    };
-    Ok(ports.into_iter().map(service).collect())
+    Ok(grant::services(ledger.services().await?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use tokio::sync::mpsc;
     use tokio_util::task::AbortOnDropHandle;
 

@@ -25,9 +25,8 @@ use super::view::View;
 use crate::admin::{Administration, Parts};
 use crate::ca::{Authority, AuthorityFileError, LifetimePolicy, open_authority};
 use crate::grant::Ledger;
-use crate::model::Caller;
 use crate::peer::{Peer, Unauthorized};
-use crate::registry::{Registrar, RegistrarError, workload_name};
+use crate::registry::{Registrar, RegistrarError};
 use crate::store::{EmbeddedStore, OpenError, Retention, Store};
 use crate::xds::{AdsService, Authenticate, Hub, Limits, StreamCaller};
 
@@ -220,15 +219,9 @@ fn authenticate(counters: Arc<Counters>) -> Authenticate {
             counters.add(Event::CallerRefused);
             unauthorized.refuse("xds", peer)
         })?;
-        let workload = format!("{}/{}", grant.namespace, workload_name(grant));
-        let caller = Caller {
-            namespace: grant.namespace.as_str().into(),
-            labels: Arc::new(grant.instance_labels()),
-            workload: Some(workload.into()),
-        };
         Ok(StreamCaller {
             identity: leaf.id.as_str().into(),
-            caller,
+            caller: grant.caller(),
             address: Some(peer.remote.to_string().into()),
             expires: Some(leaf.not_after),
         })

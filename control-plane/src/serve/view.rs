@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::counters::{Counters, Event};
-use super::pipeline::{Published, configured};
+use super::pipeline::Published;
 use super::plain::Facts;
 use crate::admin::ControlPlaneView;
 use crate::document::{DocumentKey, DocumentSet, WholeFinding};
 use crate::explain::Explainer;
 use crate::foreign::{self, ForeignClient};
 use crate::grant::Ledger;
-use crate::model::{Service, World};
+use crate::model::{Config, Service, World};
 use crate::registry::Instances;
 use crate::xds::{Hub, StreamStatus};
 
@@ -195,7 +195,7 @@ impl ControlPlaneView for View {
             return Vec::new();
         }
         let current = self.hub.world();
-        let after = configured(documents, &current.settings().trust_domain);
+        let after = Config::within(&current.settings().trust_domain, documents);
         foreign::findings(&current.reconfigured(Arc::new(after)), documents, touched, &clients)
     }
 
