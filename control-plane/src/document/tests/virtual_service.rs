@@ -88,13 +88,16 @@ fn destinations() {
 
 #[test]
 fn actions_exclude_each_other() {
-    rule("redirect: {uri: /x}", &[]);
+    rule("redirect: {uri: /x, authority: b}", &[]);
     rule("redirect: {prefixRewrite: /x, redirectCode: 308, derivePort: FROM_REQUEST_PORT}", &[]);
     rule("directResponse: {status: 503, body: {string: x}}", &[]);
     rule("directResponse: {status: 200, body: {bytes: aGVsbG8=}}", &[]);
     spec("{hosts: [a], http: [{name: x}]}", &[(Code::MissingField, "http[0]")]);
-    rule("redirect: {uri: /x}, directResponse: {status: 200}", &[(Code::Conflict, "directResponse")]);
-    rule("redirect: {uri: /x}, rewrite: {uri: /y}", &[(Code::Conflict, "rewrite")]);
+    rule(
+        "redirect: {uri: /x, authority: b}, directResponse: {status: 200}",
+        &[(Code::Conflict, "directResponse")],
+    );
+    rule("redirect: {uri: /x, authority: b}, rewrite: {uri: /y}", &[(Code::Conflict, "rewrite")]);
     rule("redirect: {redirectCode: 302}", &[(Code::MissingField, "redirect")]);
     rule("redirect: {uri: /x, redirectCode: 200}", &[(Code::InvalidValue, "redirect.redirectCode")]);
     rule("redirect: {uri: /x, redirectCode: 305}", &[(Code::UnsupportedField, "redirect.redirectCode")]);
@@ -154,7 +157,10 @@ fn faults() {
         let field = format!("fault.{field}");
         rule(&format!("fault: {{{never}}}"), &[(Code::InvalidValue, &field)]);
     }
-    rule("redirect: {uri: /x}, fault: {abort: {httpStatus: 500}}", &[(Code::Conflict, "fault")]);
+    rule(
+        "redirect: {uri: /x, authority: b}, fault: {abort: {httpStatus: 500}}",
+        &[(Code::Conflict, "fault")],
+    );
 }
 
 #[test]
@@ -306,4 +312,32 @@ proptest::proptest! {
         let wanted: Vec<(Code, &str)> = fields.iter().map(|field| (Code::Suspicious, field.as_str())).collect();
         spec(&format!("{{hosts: [a], http: [{rules}]}}"), &wanted);
     }
+}
+
+#[test]
+fn a_redirect_that_leads_back_to_itself_is_named() {
+    let to = "route: [{destination: {host: b}}]";
+    let redirect = |from: &str, to: &str| format!("{{match: [{{uri: {from}}}], redirect: {to}}}");
+    let check = |rules: &[String], looping: &[&str]| {
+        let wanted: Vec<_> = looping.iter().map(|field| (Code::Suspicious, *field)).collect();
+        spec(&format!("{{hosts: [a], http: [{}]}}", rules.join(", ")), &wanted);
+    };
+    let first = ["http[0].redirect"];
+    check(&["{redirect: {uri: /a}}".to_owned()], &first);
+    check(&[redirect("{exact: /a}", "{uri: /a}")], &first);
+    check(&[redirect("{prefix: /a}", "{prefixRewrite: /a/b}")], &first);
+    check(&[redirect("{prefix: /a}", "{uri: /a, derivePort: FROM_REQUEST_PORT}")], &first);
+    let (there, back) = (redirect("{exact: /a}", "{uri: /b}"), redirect("{exact: /b}", "{uri: /a}"));
+    check(&[there.clone(), back.clone()], &["http[0].redirect", "http[1].redirect"]);
+    // Another host or port, a path of another rule, or an expression that may take it: it arrives, or nobody knows.
+    check(&[there.clone(), format!("{{{to}}}")], &[]);
+    check(&["{redirect: {uri: /a, authority: b}}".to_owned()], &[]);
+    check(&["{redirect: {scheme: https}}".to_owned()], &[]);
+    check(&["{redirect: {uri: /a, port: 81}}".to_owned()], &[]);
+    let slash = format!("{{match: [{{uri: {{exact: /a/}}}}], {to}}}");
+    check(&[slash, redirect("{prefix: /a}", "{uri: /a/}")], &[]);
+    let regex = format!("{{match: [{{uri: {{regex: '/b.*'}}}}], {to}}}");
+    check(&[regex, there, back], &[]);
+    let header = format!("{{match: [{{headers: {{x: {{exact: y}}}}}}], {to}}}");
+    check(&[header, redirect("{exact: /a}", "{uri: /a}")], &[]);
 }

@@ -8,6 +8,7 @@ mod fault;
 mod http;
 mod matching;
 mod mirror;
+mod redirect_loop;
 mod transport;
 mod unreachable;
 
@@ -107,6 +108,7 @@ fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
     }
     overlapping_hosts(fields, &service.hosts);
     unreachable::check(fields, &service.http);
+    redirect_loop::check(fields, &service.http);
     if service.in_mesh() && service.gateways.iter().any(|gateway| gateway.value != "mesh") {
         let message = "gateways beside `mesh` have no effect until there is an edge";
         fields.note(Code::Inert, "gateways", message, "nothing needs to be done");

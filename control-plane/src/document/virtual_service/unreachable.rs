@@ -102,7 +102,8 @@ fn is_everything(matching: &HttpMatch) -> bool {
     anything && is_path_only(matching)
 }
 
-fn is_path_only(matching: &HttpMatch) -> bool {
+/// Whether nothing but the path decides.
+pub(super) fn is_path_only(matching: &HttpMatch) -> bool {
     matching.scheme.is_none()
         && matching.method.is_none()
         && matching.authority.is_none()
