@@ -99,8 +99,14 @@ fn actions_exclude_each_other() {
     );
     rule("redirect: {uri: /x, authority: b}, rewrite: {uri: /y}", &[(Code::Conflict, "rewrite")]);
     rule("redirect: {redirectCode: 302}", &[(Code::MissingField, "redirect")]);
-    rule("redirect: {uri: /x, redirectCode: 200}", &[(Code::InvalidValue, "redirect.redirectCode")]);
-    rule("redirect: {uri: /x, redirectCode: 305}", &[(Code::UnsupportedField, "redirect.redirectCode")]);
+    rule(
+        "redirect: {uri: /x, authority: b, redirectCode: 200}",
+        &[(Code::InvalidValue, "redirect.redirectCode")],
+    );
+    rule(
+        "redirect: {uri: /x, authority: b, redirectCode: 305}",
+        &[(Code::UnsupportedField, "redirect.redirectCode")],
+    );
     rule("redirect: {uri: /x, scheme: ftp}", &[(Code::InvalidValue, "redirect.scheme")]);
     rule("redirect: {uri: /x, port: 80, derivePort: 1}", &[(Code::Conflict, "redirect.derivePort")]);
     rule("directResponse: {status: 199}", &[(Code::InvalidValue, "directResponse.status")]);
