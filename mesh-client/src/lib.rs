@@ -47,6 +47,6 @@ mod tests;
 pub use body::{BodyError, ResponseBody};
 pub use channel::MeshChannel;
 pub use client::{MeshClient, ResponseFuture};
-pub use connection::{ConnectError, ConnectErrorKind};
+pub use connection::{ConnectError, ConnectErrorKind, Untrusted};
 pub use error::{ClientError, Side};
 pub use mesh_core::status::ResponseFlag;

@@ -56,7 +56,7 @@ pub use applied::Applied;
 pub use authorization_policy::{Action, AuthorizationPolicy, Operation, Rule, Source as PolicySource};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{
-    DestinationRule, PolicyBlocks, PortPolicy, SimpleBalancer, Subset, TlsMode, TrafficPolicy,
+    DestinationRule, PolicyBlocks, PortPolicy, SimpleBalancer, Subset, TlsMode, TlsSettings, TrafficPolicy,
 };
 pub use finding::{Code, Finding, Severity, Verdict};
 pub use grpc_route::GrpcRoute;

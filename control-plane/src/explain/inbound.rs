@@ -45,9 +45,10 @@ impl Arriving {
         let healthy = |health| health == Health::Healthy;
         let endpoint =
             cluster.endpoints.iter().map(|endpoint| &endpoint.spec).find(|spec| healthy(spec.health));
-        let mtls = matches!(cluster.spec.tls, UpstreamTls::MeshMtls { .. });
-        let transport = match endpoint {
-            Some(endpoint) if mtls && endpoint.mesh_mtls => Transport::Mtls,
+        let transport = match (&cluster.spec.tls, endpoint) {
+            (UpstreamTls::MeshMtls { .. }, Some(endpoint)) if endpoint.mesh_mtls => Transport::Mtls,
+            // Whatever it shows, it is no certificate of the mesh's.
+            (UpstreamTls::Outside(_), _) => Transport::Tls,
             _ => Transport::Plaintext,
         };
         Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use mesh_core::canonical::{NotCanonical, canonicalize_uri, outbound_authority};
-use mesh_core::resource::{BalancerPolicy, Health, Provenance, UpstreamTls as WireTls};
+use mesh_core::resource::{BalancerPolicy, Health, Provenance, ServerVerification, UpstreamTls as WireTls};
 use mesh_core::route::{
     CorsVerdict, Forward, HeaderOperations, Mirror as WireMirror, RequestFacts, RetryPolicy, Route,
     RouteAction, WeightedDestination,
@@ -302,6 +302,16 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
     let (upstream_tls, identities) = match &spec.tls {
         WireTls::MeshMtls { identities, .. } if !all_plaintext => {
             (UpstreamTls::MeshMtls, identities.to_vec())
+        }
+        WireTls::Outside(tls) => {
+            let kind = if tls.certificate.is_some() { UpstreamTls::MutualTls } else { UpstreamTls::Tls };
+            let names = match &tls.verification {
+                ServerVerification::Named { names, .. } => {
+                    names.iter().map(|name| name.to_string().into()).collect()
+                }
+                ServerVerification::Skipped => Vec::new(),
+            };
+            (kind, names)
         }
         WireTls::MeshMtls { .. } | WireTls::Plaintext => (UpstreamTls::Plaintext, Vec::new()),
     };

@@ -13,7 +13,7 @@ use super::host;
 use super::visibility::Visibility;
 use super::workload::carries;
 use crate::document::MeshSettings;
-use crate::document::{DestinationRule, PolicyBlocks, SimpleBalancer, Subset, TlsMode};
+use crate::document::{DestinationRule, PolicyBlocks, SimpleBalancer, Subset, TlsSettings};
 
 /// One DestinationRule, its names completed.
 #[derive(Debug, Clone)]
@@ -136,7 +136,7 @@ impl<'w> Merged<'w> {
     }
 
     /// The balancer: the subset's block, else the rule's, else the mesh's.
-    pub fn balancer(&self, subset: Option<&Subset>, port: u16) -> BalancerPolicy {
+    pub fn balancer(&self, subset: Option<&'w Subset>, port: u16) -> BalancerPolicy {
         match self.block(subset, port, |blocks| blocks.load_balancer) {
             None | Some(SimpleBalancer::LeastRequest) => BalancerPolicy::LeastRequest,
             Some(SimpleBalancer::RoundRobin) => BalancerPolicy::RoundRobin,
@@ -144,18 +144,18 @@ impl<'w> Merged<'w> {
         }
     }
 
-    /// The TLS mode, if a document says one.
-    pub fn tls(&self, subset: Option<&Subset>, port: u16) -> Option<TlsMode> {
-        self.block(subset, port, |blocks| blocks.tls)
+    /// What documents say of TLS, if anything.
+    pub fn tls(&self, subset: Option<&'w Subset>, port: u16) -> Option<&'w TlsSettings> {
+        self.block(subset, port, |blocks| blocks.tls.as_ref())
     }
 
     /// A block of the subset's policy, else of the rule's own; never a mixture of both. Where either speaks of the port by
     /// itself, a block that it leaves out there is the default.
     fn block<B>(
         &self,
-        subset: Option<&Subset>,
+        subset: Option<&'w Subset>,
         port: u16,
-        block: impl Fn(&PolicyBlocks) -> Option<B>,
+        block: impl Fn(&'w PolicyBlocks) -> Option<B>,
     ) -> Option<B> {
         let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
         if let Some(of_port) = of_subset.and_then(|policy| policy.of_port(port)) {

@@ -7,7 +7,7 @@ use super::caller::View;
 use super::destination_rule::Merged;
 use super::service::{Origin, Service, ServicePort};
 use super::world::{Endpoint, World};
-use crate::document::{Subset, TlsMode};
+use crate::document::{Subset, TlsMode, TlsSettings};
 use crate::translate::name::ClusterName;
 
 /// One subset, or the whole, of a service's port, with the rules that apply to it.
@@ -23,13 +23,15 @@ pub struct SubsetView<'w> {
 
 /// How a cluster's endpoints are spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub enum Transport<'w> {
     /// In plaintext.
     Plaintext,
     /// With the mesh's mTLS, because a document says so: also to endpoints that will refuse it.
     MeshMtls,
     /// With the mesh's mTLS where the endpoint takes it, else in plaintext.
     AutoMtls,
+    /// With TLS that is not the mesh's, because a document says so.
+    Outside(&'w TlsSettings),
 }
 
 impl World {
@@ -58,11 +60,11 @@ impl<'w> SubsetView<'w> {
     }
 
     /// How the endpoints are spoken to: as the rule says, else mTLS for those that take it.
-    pub fn transport(&self, world: &World) -> Transport {
-        match self.rules.tls(self.subset, self.port.number) {
-            Some(TlsMode::Disable) => Transport::Plaintext,
-            // The other modes are refused with their documents; whatever is stored meanwhile must not fall to plaintext.
-            Some(TlsMode::IstioMutual | TlsMode::Simple | TlsMode::Mutual) => Transport::MeshMtls,
+    pub fn transport(&self, world: &World) -> Transport<'w> {
+        match self.tls().map(|tls| (tls.mode, tls)) {
+            Some((TlsMode::Disable, _)) => Transport::Plaintext,
+            Some((TlsMode::IstioMutual, _)) => Transport::MeshMtls,
+            Some((TlsMode::Simple | TlsMode::Mutual, tls)) => Transport::Outside(tls),
             None if !world.settings().auto_mtls => Transport::Plaintext,
             None => {
                 let endpoints = world.endpoints(self.service, self.port);
@@ -87,6 +89,11 @@ impl<'w> SubsetView<'w> {
         };
         in_mesh
             && world.config().mtls_mode(namespace, labels, endpoint.workload_port).mode != MtlsMode::Disable
+    }
+
+    /// What documents say of TLS.
+    pub fn tls(&self) -> Option<&'w TlsSettings> {
+        self.rules.tls(self.subset, self.port.number)
     }
 
     /// How an endpoint is chosen.

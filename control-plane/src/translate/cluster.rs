@@ -49,18 +49,26 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         metadata: Some(metadata::ours(facts(&name, &subset))),
         ..Cluster::default()
     };
-    if transport != Transport::Plaintext {
-        let identities = identities(world, &subset);
-        cluster.transport_socket = Some(tls::upstream(&name.sni(), &identities));
-    }
+    cluster.transport_socket = match transport {
+        Transport::Plaintext => None,
+        Transport::Outside(settings) => Some(tls::outside(settings, name.host)),
+        Transport::MeshMtls | Transport::AutoMtls => {
+            let said = subset.tls().and_then(|tls| tls.sni.clone());
+            let sni = said.unwrap_or_else(|| name.sni());
+            Some(tls::upstream(&sni, &identities(world, &subset)))
+        }
+    };
     if transport == Transport::AutoMtls {
         cluster.transport_socket_matches = vec![plaintext_match()];
     }
     Some(encode::pack(&cluster, &CLUSTER))
 }
 
-/// The SPIFFE IDs of the workloads that serve the subset: nobody else may answer for it.
+/// The SPIFFE IDs that a document names, else those of the workloads that serve the subset: nobody else may answer for it.
 fn identities(world: &World, subset: &SubsetView<'_>) -> BTreeSet<String> {
+    if let Some(named) = subset.tls().filter(|tls| !tls.subject_alt_names.is_empty()) {
+        return named.subject_alt_names.iter().cloned().collect();
+    }
     let trust_domain = &world.settings().trust_domain;
     let workloads = subset.endpoints(world).into_iter().filter_map(|endpoint| endpoint.workload);
     workloads.filter_map(|workload| workload.spiffe_id(trust_domain)).collect()
@@ -108,7 +116,7 @@ fn extension(name: &str, config: Any) -> TypedExtensionConfig {
     TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }
 }
 
-fn protocol(subset: &SubsetView<'_>, transport: Transport) -> Any {
+fn protocol(subset: &SubsetView<'_>, transport: Transport<'_>) -> Any {
     let options = match (subset.port.protocol, transport) {
         (Protocol::Http2, _) => {
             explicit(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()))

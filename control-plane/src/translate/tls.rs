@@ -1,19 +1,25 @@
-//! The mesh's mTLS on the wire, for both sides: own certificate against theirs, by certificate provider instances.
+//! TLS on the wire: the mesh's own for both sides, own certificate against theirs, by certificate provider instances; towards
+//! a cluster also TLS that is not the mesh's, by files.
 
 use std::collections::BTreeSet;
 
-use envoy_types::pb::envoy::config::core::v3::{TransportSocket, transport_socket};
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
+use envoy_types::pb::envoy::config::core::v3::{DataSource, TransportSocket, transport_socket};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::certificate_validation_context::{
+    SystemRootCerts, TrustChainVerification,
+};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateProviderPluginInstance, CertificateValidationContext, CommonTlsContext, DownstreamTlsContext,
-    SubjectAltNameMatcher, UpstreamTlsContext,
+    SubjectAltNameMatcher, TlsCertificate, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use super::encode::{self, PLAIN};
+use crate::document::{TlsMode, TlsSettings};
 
 /// Towards a cluster whose servers are one of `identities`.
 pub(super) fn upstream(sni: &str, identities: &BTreeSet<String>) -> TransportSocket {
@@ -23,6 +29,81 @@ pub(super) fn upstream(sni: &str, identities: &BTreeSet<String>) -> TransportSoc
         ..UpstreamTlsContext::default()
     };
     socket(encode::pack(&context, &PLAIN))
+}
+
+/// Towards a cluster by files of the client's host. Where nothing else is said, the server must be the host.
+pub(super) fn outside(settings: &TlsSettings, host: &str) -> TransportSocket {
+    let sni = match (&settings.sni, is_dns(host)) {
+        (Some(sni), _) => sni.clone(),
+        (None, true) => host.to_owned(),
+        (None, false) => String::new(),
+    };
+    let shown = match (settings.mode, &settings.client_certificate, &settings.private_key) {
+        (TlsMode::Mutual, Some(chain), Some(key)) => Some(TlsCertificate {
+            certificate_chain: Some(file(chain)),
+            private_key: Some(file(key)),
+            ..TlsCertificate::default()
+        }),
+        _ => None,
+    };
+    let common = CommonTlsContext {
+        tls_certificates: shown.into_iter().collect(),
+        alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
+        validation_context_type: Some(ValidationContextType::ValidationContext(verification(
+            settings, &sni, host,
+        ))),
+        ..CommonTlsContext::default()
+    };
+    let context =
+        UpstreamTlsContext { common_tls_context: Some(common), sni, ..UpstreamTlsContext::default() };
+    socket(encode::pack(&context, &PLAIN))
+}
+
+fn verification(settings: &TlsSettings, sni: &str, host: &str) -> CertificateValidationContext {
+    if settings.insecure_skip_verify {
+        return CertificateValidationContext {
+            trust_chain_verification: TrustChainVerification::AcceptUntrusted.into(),
+            ..CertificateValidationContext::default()
+        };
+    }
+    let implied = [if sni.is_empty() { host.to_owned() } else { sni.to_owned() }];
+    let names = match &*settings.subject_alt_names {
+        [] => &implied[..],
+        named => named,
+    };
+    CertificateValidationContext {
+        trusted_ca: settings.ca_certificates.as_deref().map(file),
+        system_root_certs: settings.ca_certificates.is_none().then(SystemRootCerts::default),
+        crl: settings.ca_crl.as_deref().map(file),
+        match_typed_subject_alt_names: names.iter().map(|name| subject(name)).collect(),
+        ..CertificateValidationContext::default()
+    }
+}
+
+/// A name of the server's certificate, of the kind that it looks like.
+fn subject(name: &str) -> SubjectAltNameMatcher {
+    let kind = match name {
+        uri if uri.contains("://") => SanType::Uri,
+        address if !is_dns(address) => SanType::IpAddress,
+        _ => SanType::Dns,
+    };
+    SubjectAltNameMatcher {
+        san_type: kind.into(),
+        matcher: Some(exact(name)),
+        ..SubjectAltNameMatcher::default()
+    }
+}
+
+fn is_dns(host: &str) -> bool {
+    host.parse::<std::net::IpAddr>().is_err()
+}
+
+fn file(path: &str) -> DataSource {
+    DataSource { specifier: Some(Specifier::Filename(path.to_owned())), ..DataSource::default() }
+}
+
+fn exact(text: &str) -> StringMatcher {
+    StringMatcher { match_pattern: Some(MatchPattern::Exact(text.to_owned())), ..StringMatcher::default() }
 }
 
 /// At a server: a client certificate is demanded.
@@ -36,13 +117,7 @@ pub(super) fn downstream() -> TransportSocket {
 }
 
 fn common(identities: &BTreeSet<String>) -> CommonTlsContext {
-    let matchers: Vec<StringMatcher> = identities
-        .iter()
-        .map(|identity| StringMatcher {
-            match_pattern: Some(MatchPattern::Exact(identity.clone())),
-            ..StringMatcher::default()
-        })
-        .collect();
+    let matchers: Vec<StringMatcher> = identities.iter().map(|identity| exact(identity)).collect();
     let typed = matchers.iter().map(|matcher| SubjectAltNameMatcher {
         san_type: SanType::Uri.into(),
         matcher: Some(matcher.clone()),

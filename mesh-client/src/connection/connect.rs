@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
 use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
-use mesh_core::network::Network;
+use mesh_core::network::{Network, Socket};
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
 use super::http1::{Http1Connection, Http1Counter};
 use super::http2::{Http2Connection, Vacancy};
+use super::outside_tls::{self, Untrusted};
 use super::{Upstream, tls};
 
 /// Where a connection goes.
@@ -66,12 +69,23 @@ pub enum ConnectErrorKind {
     /// Somebody else answers there than the cluster's own servers.
     #[error("the server's certificate was refused: {0}")]
     Refused(#[source] PeerRefusal),
+    /// Outside the mesh: somebody else answers than the configuration names.
+    #[error("the server's certificate was refused: {0}")]
+    Untrusted(#[source] Untrusted),
     /// The cluster wants mTLS and this process has no identity.
     #[error("the cluster demands mTLS and this process has no identity: it runs without a mesh (MESH_JOIN)")]
     NoIdentity,
     /// What the cluster says of its identities cannot be used.
     #[error("the cluster's TLS settings cannot be used: {0}")]
     Configuration(String),
+    /// A file that the cluster's TLS needs cannot be used. There is no connection without it, and never one in plaintext.
+    #[error("TLS file {path}: {reason}")]
+    File {
+        /// Its path on this host.
+        path: Arc<str>,
+        /// Why not.
+        reason: String,
+    },
     /// HTTP/2's greeting failed.
     #[error("HTTP/2 handshake: {0}")]
     Http2(#[source] h2::Error),
@@ -119,11 +133,24 @@ impl Connector {
                 let identity = self.identity.as_ref().ok_or(ConnectErrorKind::NoIdentity)?;
                 let (connector, name) = tls::connector(identity, identities, sni, self.upstream.protocol)
                     .map_err(ConnectErrorKind::Configuration)?;
-                let tls = connector.connect(name, socket).await.map_err(no_tls)?;
-                let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-                self.greet(tls, http2).await
+                self.secure(connector, name, socket).await
+            }
+            UpstreamTls::Outside(outside) => {
+                let (connector, name) = outside_tls::connector(outside, self.upstream.protocol).await?;
+                self.secure(connector, name, socket).await
             }
         }
+    }
+
+    async fn secure(
+        &self,
+        connector: TlsConnector,
+        name: ServerName<'static>,
+        socket: Socket,
+    ) -> Result<Connected, ConnectErrorKind> {
+        let tls = connector.connect(name, socket).await.map_err(no_tls)?;
+        let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+        self.greet(tls, http2).await
     }
 
     async fn greet<I>(&self, io: I, http2: bool) -> Result<Connected, ConnectErrorKind>
@@ -142,8 +169,9 @@ impl Connector {
 
 /// A server that we refuse is told from a handshake that failed, however rustls has wrapped it.
 fn no_tls(error: io::Error) -> ConnectErrorKind {
-    match PeerRefusal::find(&error) {
-        Some(refusal) => ConnectErrorKind::Refused(refusal.clone()),
-        None => ConnectErrorKind::Tls(error),
+    match (PeerRefusal::find(&error), Untrusted::find(&error)) {
+        (Some(refusal), _) => ConnectErrorKind::Refused(refusal.clone()),
+        (None, Some(untrusted)) => ConnectErrorKind::Untrusted(untrusted.clone()),
+        (None, None) => ConnectErrorKind::Tls(error),
     }
 }

@@ -9,6 +9,7 @@ mod connect;
 mod http1;
 mod http2;
 mod keep_alive;
+mod outside_tls;
 mod pump;
 mod silence;
 mod tls;
@@ -25,6 +26,7 @@ pub use connect::{ConnectError, ConnectErrorKind};
 pub(crate) use connect::{Connected, Connector, Target};
 pub(crate) use http1::{Http1Connection, Http1Stream, IdleHome};
 pub(crate) use http2::{Http2Connection, Http2Stream, Vacancy};
+pub use outside_tls::Untrusted;
 pub(crate) use pump::Pump;
 
 /// How an endpoint is spoken to. It never changes for an endpoint's runtime state: where configuration changes it, the
@@ -38,9 +40,12 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// As the cluster says; an endpoint outside the mesh (`mesh_mtls` false) speaks plaintext.
+    /// As the cluster says; where that is the mesh's own TLS, an endpoint outside the mesh (`mesh_mtls` false) speaks plaintext.
     pub(crate) fn of(cluster: &ClusterSpec, mesh_mtls: bool) -> Self {
-        let tls = if mesh_mtls { cluster.tls.clone() } else { UpstreamTls::Plaintext };
+        let tls = match &cluster.tls {
+            UpstreamTls::MeshMtls { .. } if !mesh_mtls => UpstreamTls::Plaintext,
+            tls => tls.clone(),
+        };
         Self::new(tls, cluster.protocol)
     }
 

@@ -23,11 +23,16 @@ pub(super) fn connector(
         .collect();
     let name = ServerName::try_from(sni.to_owned()).map_err(|error| format!("SNI `{sni}`: {error}"))?;
     let mut config = client_config(source, ExpectedPeer::AnyOf(expected?));
+    Arc::make_mut(&mut config).alpn_protocols = alpn(protocol);
+    Ok((config.into(), name))
+}
+
+/// What the handshake offers.
+pub(super) fn alpn(protocol: UpstreamProtocol) -> Vec<Vec<u8>> {
     let protocols: &[&[u8]] = match protocol {
-        UpstreamProtocol::Auto => return Ok((config.into(), name)),
+        UpstreamProtocol::Auto => &[ALPN_HTTP2, ALPN_HTTP1],
         UpstreamProtocol::Http1 => &[ALPN_HTTP1],
         UpstreamProtocol::Http2 => &[ALPN_HTTP2],
     };
-    Arc::make_mut(&mut config).alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    Ok((config.into(), name))
+    protocols.iter().map(|name| name.to_vec()).collect()
 }

@@ -160,11 +160,12 @@ impl Pool {
     /// A retry hides a failed connect from everybody. That somebody else answers at an endpoint must not stay hidden; the
     /// back-off between connects bounds how often it is said.
     fn report(&self, error: &ConnectError) {
-        if let (ConnectErrorKind::Refused(_), UpstreamTls::MeshMtls { sni, .. }) =
-            (&error.kind, &self.connector.upstream.tls)
-        {
-            tracing::warn!(meant = %sni, "connection refused: {error}");
-        }
+        let meant = match (&error.kind, &self.connector.upstream.tls) {
+            (ConnectErrorKind::Refused(_), UpstreamTls::MeshMtls { sni, .. }) => sni,
+            (ConnectErrorKind::Untrusted(_), UpstreamTls::Outside(tls)) => &tls.sni,
+            _ => return,
+        };
+        tracing::warn!(%meant, "connection refused: {error}");
     }
 
     /// Adds a connection in the place of those that are closed.

@@ -7,6 +7,7 @@ mod fault;
 mod identity;
 mod mirror;
 mod outside;
+mod outside_tls;
 mod peer;
 mod pool;
 mod retry;

@@ -74,7 +74,7 @@ impl EndpointStates {
 /// An endpoint's mark alone must not take its encryption away: the cluster has to allow it.
 fn speaks_mtls(cluster: &ClusterSpec, endpoint: &EndpointSpec) -> bool {
     match cluster.tls {
-        UpstreamTls::Plaintext => false,
+        UpstreamTls::Plaintext | UpstreamTls::Outside(_) => false,
         UpstreamTls::MeshMtls { .. } => endpoint.mesh_mtls || !cluster.plaintext_endpoints,
     }
 }

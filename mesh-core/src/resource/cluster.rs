@@ -20,7 +20,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use super::connection_manager::from_ads;
 use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
 use super::metadata::Facts;
-use super::{Provenance, transport_socket};
+use super::{OutsideTls, Provenance, transport_socket};
 
 /// What a `Cluster` resource says, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub enum UpstreamTls {
         /// The SNI to send.
         sni: Arc<str>,
     },
+    /// Another one, by files of this host.
+    Outside(Arc<OutsideTls>),
 }
 
 /// The HTTP version towards a cluster.
@@ -96,6 +98,9 @@ impl ClusterSpec {
         let tls = transport_socket::upstream(take(&mut wire.transport_socket)).inside("transport_socket")?;
         let matches =
             each("transport_socket_matches", take(&mut wire.transport_socket_matches), plaintext_mark)?;
+        if !matches.is_empty() && matches!(tls, UpstreamTls::Outside(_)) {
+            return Err(Invalid::new("transport_socket_matches", "go with the mesh's own TLS alone"));
+        }
         let protocol = protocol(&mut wire, &tls)?;
         let balancer = balancer(&mut wire)?;
         let connect_timeout = match take(&mut wire.connect_timeout) {

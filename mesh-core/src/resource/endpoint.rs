@@ -38,8 +38,8 @@ pub struct EndpointSpec {
     pub weight: u32,
     /// As the control plane sees it.
     pub health: Health,
-    /// False where it is outside the mesh and speaks plaintext. As parsed, it is the endpoint's own mark; in a snapshot also
-    /// what its cluster lets it mean.
+    /// Whether the mesh's own TLS is spoken to it. As parsed, it is the endpoint's own mark; in a snapshot also what its
+    /// cluster lets it mean.
     pub mesh_mtls: bool,
 }
 

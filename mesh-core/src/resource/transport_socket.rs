@@ -1,4 +1,5 @@
-//! Transport sockets: the mesh's own mTLS by certificate provider instance, or plaintext. Everything else is refused.
+//! Transport sockets: the mesh's own mTLS by certificate provider instance, plaintext, or towards a cluster TLS by files.
+//! Everything else is refused.
 
 use std::mem::take;
 use std::sync::Arc;
@@ -17,16 +18,21 @@ use envoy_types::pb::google::protobuf::Any;
 
 use super::UpstreamTls;
 use super::invalid::{Inside, Invalid, each, holds, nothing_else, unpack};
+use super::outside_tls::{OutsideTls, is_outside};
 
 /// Towards a cluster.
 pub(super) fn upstream(socket: Option<TransportSocket>) -> Result<UpstreamTls, Invalid> {
     let Some(config) = config(socket)? else { return Ok(UpstreamTls::Plaintext) };
     let mut wire: UpstreamTlsContext = unpack(&config).inside("typed_config")?;
     let common = take(&mut wire.common_tls_context).unwrap_or_default();
-    let identities = mesh_identity(common).inside("typed_config.common_tls_context")?;
     let sni = take(&mut wire.sni).into();
     nothing_else(&wire).inside("typed_config")?;
-    Ok(UpstreamTls::MeshMtls { identities: identities.into(), sni })
+    let read = match is_outside(&common) {
+        true => OutsideTls::parse(common, sni).map(|tls| UpstreamTls::Outside(tls.into())),
+        false => mesh_identity(common)
+            .map(|identities| UpstreamTls::MeshMtls { identities: identities.into(), sni }),
+    };
+    read.inside("typed_config.common_tls_context")
 }
 
 /// At a server: mTLS, or plaintext (`false`).
@@ -96,7 +102,7 @@ fn spiffe_id(mut wire: SubjectAltNameMatcher) -> Result<Arc<str>, Invalid> {
     Ok(identity)
 }
 
-fn exact(wire: StringMatcher) -> Result<Arc<str>, Invalid> {
+pub(super) fn exact(wire: StringMatcher) -> Result<Arc<str>, Invalid> {
     match wire.match_pattern {
         Some(MatchPattern::Exact(identity)) if !wire.ignore_case => Ok(identity.into()),
         _ => Err(Invalid::new("", "is not exact")),

@@ -4,12 +4,11 @@
 
 use super::super::fields::Fields;
 use super::super::finding::Code;
-use super::super::scalar::{
-    boolean, choice, duration, duration_or_zero, integer, number, port, some_text, text, unsigned,
-};
+use super::super::scalar::{boolean, choice, duration, duration_or_zero, integer, number, port, unsigned};
 use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::load_balancer::{self, SimpleBalancer};
+use super::tls::{self, TlsSettings};
 
 /// A traffic policy, as far as it is honoured.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +27,7 @@ pub struct PolicyBlocks {
     /// How an endpoint is chosen.
     pub load_balancer: Option<SimpleBalancer>,
     /// How connections are secured.
-    pub tls: Option<TlsMode>,
+    pub tls: Option<TlsSettings>,
 }
 
 /// What holds for one port of the service, instead of all that is said for the others.
@@ -47,20 +46,6 @@ impl TrafficPolicy {
     pub fn of_port(&self, port: u16) -> Option<&PolicyBlocks> {
         self.ports.iter().find(|one| one.port == port).map(|one| &one.blocks)
     }
-}
-
-/// How connections to a host are secured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMode {
-    /// Plaintext.
-    #[default]
-    Disable,
-    /// TLS without a client certificate; not honoured yet.
-    Simple,
-    /// TLS with a client certificate of the user's; not honoured yet.
-    Mutual,
-    /// The mesh's own mutual TLS.
-    IstioMutual,
 }
 
 pub(super) fn decode(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
@@ -100,7 +85,7 @@ fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
 fn blocks(fields: &mut Fields<'_, '_>) -> PolicyBlocks {
     let blocks = PolicyBlocks {
         load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)).flatten(),
-        tls: fields.optional("tls", object(tls)),
+        tls: fields.optional("tls", object(tls::decode)),
     };
     fields.unsupported("connectionPool", object(connection_pool));
     fields.unsupported("outlierDetection", object(outlier_detection));
@@ -124,54 +109,6 @@ fn unique_ports(fields: &mut Fields<'_, '_>, ports: &[PortPolicy]) {
                 let message = format!("port {} has settings already, and the first entry counts", entry.port);
                 reader.note(Code::Shadowed, entry.span, message, "put both into one entry");
             });
-        }
-    }
-}
-
-fn tls(fields: &mut Fields<'_, '_>) -> TlsMode {
-    let modes = [
-        ("DISABLE", 0, TlsMode::Disable),
-        ("SIMPLE", 1, TlsMode::Simple),
-        ("MUTUAL", 2, TlsMode::Mutual),
-        ("ISTIO_MUTUAL", 3, TlsMode::IstioMutual),
-    ];
-    let mode = fields.optional("mode", choice(&modes)).unwrap_or_default();
-    fields.unsupported("clientCertificate", text);
-    fields.unsupported("privateKey", text);
-    fields.unsupported("caCertificates", text);
-    fields.unsupported("caCrl", text);
-    fields.gateway_only("credentialName", text);
-    fields.unsupported("subjectAltNames", |value| value.items(some_text));
-    fields.unsupported("sni", text);
-    fields.unsupported("insecureSkipVerify", boolean);
-    let skips = fields.wrote("insecureSkipVerify", "true");
-    tls_agrees(fields, mode, skips);
-    mode
-}
-
-fn tls_agrees(fields: &mut Fields<'_, '_>, mode: TlsMode, skips: bool) {
-    if !matches!(mode, TlsMode::Simple | TlsMode::Mutual) {
-        return;
-    }
-    let message = "TLS that is not the mesh's own is not honoured by this mesh yet";
-    fields.not_honoured("mode", message, "use ISTIO_MUTUAL or DISABLE");
-    let credential = fields.filled("credentialName");
-    // A credential of MUTUAL holds the client's own certificate too, and so says nothing about verifying.
-    let verifies = fields.filled("subjectAltNames")
-        || fields.filled("caCertificates")
-        || (credential && mode == TlsMode::Simple);
-    if skips && verifies {
-        let message = "contradicts the fields that say what to verify";
-        fields.conflict("insecureSkipVerify", message, "remove it, or remove those");
-    }
-    for name in ["clientCertificate", "privateKey", "caCertificates", "caCrl"] {
-        if credential && fields.filled(name) {
-            fields.conflict(name, "excludes `credentialName`", "keep one of the two");
-        }
-    }
-    for name in ["clientCertificate", "privateKey"] {
-        if mode == TlsMode::Mutual && !credential && !fields.filled(name) {
-            fields.missing(name, "is required by MUTUAL", "add the path of the file");
         }
     }
 }

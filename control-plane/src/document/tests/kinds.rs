@@ -25,10 +25,27 @@ fn destination_rules() {
         "{host: a, trafficPolicy: {loadBalancer: {simple: LEAST_CONN}}}",
         &[(Code::Deprecated, "trafficPolicy.loadBalancer.simple")],
     );
+    let tls = |settings: &str| format!("{{host: a, trafficPolicy: {{tls: {{{settings}}}}}}}");
     row(
-        "{host: a, trafficPolicy: {tls: {mode: SIMPLE}}}",
-        &[(Code::UnsupportedField, "trafficPolicy.tls.mode")],
+        &tls(
+            "mode: SIMPLE, sni: a.com, subjectAltNames: [a.com, 10.0.0.1], caCertificates: /ca.pem, caCrl: /crl.pem",
+        ),
+        &[],
     );
+    row(&tls("mode: MUTUAL, clientCertificate: /c.pem, privateKey: /k.pem, insecureSkipVerify: true"), &[]);
+    row(&tls("mode: ISTIO_MUTUAL, sni: outbound_.80_._.b, subjectAltNames: ['spiffe://a/ns/b/sa/c']"), &[]);
+    let field = |name: &str| format!("trafficPolicy.tls.{name}");
+    let found = |settings: &str, code: Code, name: &str| row(&tls(settings), &[(code, &field(name))]);
+    found("mode: MUTUAL, privateKey: /k.pem", Code::MissingField, "clientCertificate");
+    found("mode: SIMPLE, caCertificates: /a, insecureSkipVerify: true", Code::Conflict, "insecureSkipVerify");
+    found("mode: SIMPLE, clientCertificate: /c.pem", Code::Suspicious, "clientCertificate");
+    found("mode: SIMPLE, sni: 10.0.0.1", Code::InvalidValue, "sni");
+    found("mode: SIMPLE, sni: '*.a.com'", Code::InvalidValue, "sni");
+    found("mode: SIMPLE, subjectAltNames: [a@b.com]", Code::UnsupportedField, "subjectAltNames");
+    found("mode: SIMPLE, credentialName: a", Code::UnsupportedField, "credentialName");
+    found("mode: ISTIO_MUTUAL, subjectAltNames: [a.com]", Code::UnsupportedField, "subjectAltNames");
+    found("mode: ISTIO_MUTUAL, caCertificates: /ca.pem", Code::Suspicious, "caCertificates");
+    found("mode: DISABLE, sni: a.com", Code::Suspicious, "sni");
     row(
         "{host: a, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}, outlierDetection: {interval: 2s}}}",
         &[

@@ -102,3 +102,34 @@ spec: {hosts: [reviews], http: [{route: [{destination: {host: reviews, subset: v
     row(all, PORT, 9081, "round_robin", "mesh_mtls");
     row(all, PORT, 9080, "random", "plaintext");
 }
+
+#[test]
+fn tls_names_the_server_as_documents_do() {
+    let row = |tls: &str, kind: &str, names: &[&str]| {
+        let documents = ruled(&[("r", &format!("trafficPolicy: {{tls: {{{tls}}}}}"))]);
+        let wanted = [
+            ("/destinations/0/upstream_tls", json!(kind)),
+            ("/destinations/0/server_identities", json!(names)),
+        ];
+        check(&documents, json!({"url": "http://reviews:9080/"}), &wanted);
+    };
+    row("mode: SIMPLE", "tls", &["reviews.default.svc.cluster.local"]);
+    row("mode: SIMPLE, sni: a.com", "tls", &["a.com"]);
+    row("mode: SIMPLE, sni: a.com, subjectAltNames: [b.com, 10.0.0.1]", "tls", &["b.com", "10.0.0.1"]);
+    row("mode: SIMPLE, insecureSkipVerify: true", "tls", &[]);
+    row(
+        "mode: MUTUAL, clientCertificate: /c, privateKey: /k, caCertificates: /ca",
+        "mutual_tls",
+        &["reviews.default.svc.cluster.local"],
+    );
+    let named = "subjectAltNames: ['spiffe://cluster.local/ns/a/sa/b']";
+    row(&format!("mode: ISTIO_MUTUAL, {named}"), "mesh_mtls", &["cluster.local/ns/a/sa/b"]);
+    // A server of the mesh takes a certificate of the mesh or none.
+    let documents = ruled(&[("r", "trafficPolicy: {tls: {mode: SIMPLE}}")]);
+    let at = json!({"namespace": "default", "workload_port": 9080});
+    check(
+        &documents,
+        json!({"url": "http://reviews:9080/", "at": at}),
+        &[("/inbound/transport", json!("tls")), ("/inbound/transport_result", json!("refused"))],
+    );
+}

@@ -5,6 +5,7 @@ mod endpoints;
 mod filters;
 mod inbound;
 mod listeners;
+mod outside_tls;
 mod routes;
 
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
