@@ -107,8 +107,11 @@ fn actions_exclude_each_other() {
         "redirect: {uri: /x, authority: b, redirectCode: 305}",
         &[(Code::UnsupportedField, "redirect.redirectCode")],
     );
-    rule("redirect: {uri: /x, scheme: ftp}", &[(Code::InvalidValue, "redirect.scheme")]);
-    rule("redirect: {uri: /x, port: 80, derivePort: 1}", &[(Code::Conflict, "redirect.derivePort")]);
+    rule("redirect: {uri: /x, authority: b, scheme: ftp}", &[(Code::InvalidValue, "redirect.scheme")]);
+    rule(
+        "redirect: {uri: /x, authority: b, port: 80, derivePort: 1}",
+        &[(Code::Conflict, "redirect.derivePort")],
+    );
     rule("directResponse: {status: 199}", &[(Code::InvalidValue, "directResponse.status")]);
     rule(
         "directResponse: {status: 200, body: {bytes: '%'}}",
