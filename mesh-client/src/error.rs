@@ -12,7 +12,7 @@ use mesh_core::canonical::{NotAHost, NotCanonical};
 use mesh_core::mesh::ResolveError;
 use mesh_core::resource::Provenance;
 use mesh_core::route::AbortStatus;
-use mesh_core::status::{Fault, ResponseFlag};
+use mesh_core::status::{Fault, OPAQUE, ResponseFlag};
 
 use crate::connection::ConnectError;
 
@@ -49,6 +49,12 @@ pub enum ClientError {
              the mesh with a TLS client of your own"
     )]
     Https {
+        /// As dialled.
+        host: Arc<str>,
+    },
+    /// A request to a port that carries bytes.
+    #[error("{host}: {OPAQUE}")]
+    Opaque {
         /// As dialled.
         host: Arc<str>,
     },
@@ -156,7 +162,8 @@ impl ClientError {
             | Self::Path(_)
             | Self::Unsendable(_)
             | Self::RequestBody(_)
-            | Self::Https { .. } => Side::Caller,
+            | Self::Https { .. }
+            | Self::Opaque { .. } => Side::Caller,
             Self::Resolve(_)
             | Self::OutsideRefused { .. }
             | Self::NoRoute { .. }
@@ -177,6 +184,7 @@ impl ClientError {
             Self::Host(_) => Fault::BadRequest("the request names no host"),
             Self::Path(NotCanonical(reason)) => Fault::BadRequest(reason),
             Self::Unsendable(_) => Fault::BadRequest("the request cannot be sent"),
+            Self::Opaque { .. } => Fault::BadRequest(OPAQUE),
             Self::RequestBody(_) => Fault::RequestBody,
             Self::Resolve(_) => Fault::Unresolved,
             Self::OutsideRefused { .. } | Self::Https { .. } => Fault::DeniedOutbound,

@@ -314,11 +314,11 @@ impl Call<'_> {
 
 /// The host's rule for the request, whose path becomes canonical.
 fn decide<'c>(config: &'c HostConfig, head: &mut http::request::Parts) -> Result<&'c Route, ClientError> {
-    let decided =
-        with_facts(head, config.path_normalization, |facts| config.routes.decide(facts, &mut NoTrace))?;
+    let routes = config.routes.as_ref().ok_or_else(|| ClientError::Opaque { host: config.name.clone() })?;
+    let decided = with_facts(head, config.path_normalization, |facts| routes.decide(facts, &mut NoTrace))?;
     decided.ok_or_else(|| ClientError::NoRoute {
         host: config.name.clone(),
-        documents: config.routes.documents().join(", ").into(),
+        documents: routes.documents().join(", ").into(),
     })
 }
 

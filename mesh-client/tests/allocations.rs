@@ -108,7 +108,8 @@ fn mesh(address: SocketAddr) -> Mesh {
         name: "reviews:9080".into(),
         host: "reviews.default.svc.cluster.local".into(),
         path_normalization: PathNormalization::default(),
-        routes: Arc::new(RouteTable::new(vec![route])),
+        routes: Some(Arc::new(RouteTable::new(vec![route]))),
+        opaque: None,
         clusters: [Some(cluster)].into(),
     };
     let hosts = [("reviews:9080".into(), HostState::Ready(Arc::new(config)))].into();

@@ -5,6 +5,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+/// Why a port takes no requests, and what to do about it.
+pub const OPAQUE: &str = "the port carries bytes: it is declared TCP or TLS, or has rules for connections only; connect \
+                          with a MeshConnector, or name the port `http-…`";
+/// Why a port takes no connections of bytes, and what to do about it.
+pub const NOT_OPAQUE: &str = "the port carries HTTP: it is declared so, or has rules for requests only; send requests \
+                              with a MeshClient, or name the port `tcp-…` and write `tcp` rules";
+
 /// Why the mesh answers by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {

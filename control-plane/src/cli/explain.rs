@@ -40,6 +40,9 @@ pub(super) struct Arguments {
     /// How the request reaches the server: mtls, tls, plaintext [default: what the policies make of it]
     #[arg(long)]
     transport: Option<String>,
+    /// The server name that the caller's own TLS sends, for `tls` rules
+    #[arg(long, value_name = "NAME")]
+    sni: Option<String>,
     /// The number in [0,1) that every percentage is drawn with [default: none; odds are listed]
     #[arg(long, value_name = "X")]
     draw: Option<String>,
@@ -104,7 +107,7 @@ fn question(arguments: &Arguments) -> Result<Question, InvalidArgument> {
     // clap has made sure of both.
     let (method, url) =
         (arguments.method.clone().unwrap_or_default(), arguments.url.clone().unwrap_or_default());
-    let mut question = Question::new(method, url);
+    let mut question = Question { sni: arguments.sni.clone(), ..Question::new(method, url) };
     arguments.headers.iter().try_for_each(|header| question.header(header))?;
     arguments.from.iter().try_for_each(|from| question.from(from))?;
     arguments.from_label.iter().try_for_each(|label| question.from_label(label))?;

@@ -84,7 +84,8 @@ pub use size::DOCUMENT_BYTES_MAX;
 pub use spec::{Spec, SpecOf, known_fields};
 pub use virtual_service::{
     Abort, AbortStatus, Delay, Delegate, DirectResponse, Fault, HttpAction, HttpMatch, HttpRule, Mirror,
-    Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination, VirtualService,
+    Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination, TransportMatch,
+    TransportRule, VirtualService,
 };
 pub use whole::{WholeFinding, attach, check_whole};
 pub use workload::{ContainerPort, Deployment, EndpointSlice, SERVICE_NAME_LABEL, SliceEndpoint};

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use mesh_core::route::StickyKey;
+
 use super::destination_rule::DestinationRule;
 use super::finding::{Code, Finding};
 use super::grpc_route::GrpcRoute;
@@ -18,7 +20,7 @@ use super::reference_grant::{ReferenceGrant, is_granted};
 use super::service::Service;
 use super::service_entry::ServiceEntry;
 use super::set::{Document, DocumentKey, DocumentSet};
-use super::virtual_service::{Delegate, HttpAction, RouteDestination, VirtualService};
+use super::virtual_service::{Delegate, HttpAction, RouteDestination, TransportRule, VirtualService};
 use super::yaml::Span;
 
 /// A finding about one document of a set.
@@ -118,6 +120,23 @@ impl Whole<'_> {
                     self.destination(document, &subsets, route, &field);
                 }
             }
+            for (protocol, rules) in [("tls", &service.tls), ("tcp", &service.tcp)] {
+                for (index, rule) in rules.iter().enumerate() {
+                    self.connections(document, &subsets, rule, &format!("spec.{protocol}[{index}]"));
+                }
+            }
+        }
+    }
+
+    fn connections(&mut self, document: &Document, subsets: &Subsets<'_>, rule: &TransportRule, field: &str) {
+        for (place, route) in rule.destinations.iter().enumerate() {
+            self.destination(document, subsets, route, &format!("{field}.route[{place}].destination"));
+        }
+        let unseen = document.metadata.sticky.as_ref().filter(|key| **key != StickyKey::Identity);
+        if let Some(key) = unseen.filter(|_| rule.destinations.len() > 1) {
+            let message = format!("is drawn for each connection: `{key}` is no fact of one");
+            let next = "write `identity` to keep each caller, or nothing if drawing is meant";
+            self.note(document, Code::Suspicious, field.to_owned(), rule.span, message, next);
         }
     }
 

@@ -154,7 +154,7 @@ fn inbound_only(
     let caller = target.caller();
     let client = Client { translate, world, caller: &caller };
     let mut decision = Decision::new(Outcome::Inbound);
-    let arriving = inbound::Arriving::untouched(request);
+    let arriving = inbound::Arriving::untouched(question, request);
     decision.inbound =
         inbound::decide(&client, &target, (question, request), &arriving, &mut decision.trace)?;
     Ok(decision)

@@ -30,6 +30,8 @@ pub(super) struct Arriving {
     /// The cluster that it was sent to, and the endpoint.
     pub(super) sent_to: Option<(Arc<ClusterSpec>, SocketAddr)>,
     transport: Option<Transport>,
+    /// Whether it is a connection of bytes, of which no server reads a request.
+    is_connection: bool,
 }
 
 #[derive(Clone)]
@@ -40,8 +42,8 @@ struct Head {
 }
 
 impl Arriving {
-    /// A request that was sent to the first endpoint of a cluster that takes requests.
-    pub(super) fn at(cluster: &Cluster, parts: &http::request::Parts) -> Self {
+    /// A request, or a connection, that was sent to the first endpoint of a cluster that takes requests.
+    pub(super) fn at(cluster: &Cluster, parts: Option<&http::request::Parts>) -> Self {
         let healthy = |health| health == Health::Healthy;
         let endpoint =
             cluster.endpoints.iter().map(|endpoint| &endpoint.spec).find(|spec| healthy(spec.health));
@@ -52,16 +54,18 @@ impl Arriving {
             _ => Transport::Plaintext,
         };
         Self {
-            head: head(parts),
+            head: parts.map_or(Err(NotCanonical("it is no request")), head),
+            is_connection: parts.is_none(),
             sent_to: endpoint.map(|endpoint| (Arc::clone(&cluster.spec), endpoint.address)),
             transport: Some(transport),
         }
     }
 
-    /// A request as its caller wrote it.
-    pub(super) fn untouched(request: &Request) -> Self {
+    /// A request as its caller wrote it, or the connection that it asks for.
+    pub(super) fn untouched(question: &Question, request: &Request) -> Self {
         let unreadable = Err(NotCanonical("the path is none"));
-        Self { head: request.parts.as_ref().map_or(unreadable, head), sent_to: None, transport: None }
+        let head = request.parts.as_ref().map_or(unreadable, head);
+        Self { head, sent_to: None, transport: None, is_connection: question.protocol() == Protocol::Tcp }
     }
 }
 
@@ -88,7 +92,7 @@ pub(super) fn decide(
         MtlsMode::Disable => Transport::Plaintext,
         MtlsMode::Permissive | MtlsMode::Strict => Transport::Mtls,
     });
-    let result = transport_result(&listener, transport, question.protocol(), target.protocol);
+    let result = transport_result(&listener, transport, arriving.is_connection, target.protocol);
     let mtls = (transport, result) == (Transport::Mtls, TransportResult::Accepted);
     let inbound = Inbound {
         workload: owned(&listener.workload),
@@ -115,7 +119,7 @@ pub(super) fn decide(
             Inbound { reason: Some(reason), ..inbound }
         }
         TransportResult::ForwardUntouched => judge.bytes(inbound, trace),
-        TransportResult::Accepted if question.protocol() == Protocol::Tcp => judge.bytes(inbound, trace),
+        TransportResult::Accepted if arriving.is_connection => judge.bytes(inbound, trace),
         TransportResult::Accepted => match &arriving.head {
             Ok(head) => judge.http(inbound, head.clone(), trace),
             Err(NotCanonical(reason)) => judge.unreadable(inbound, reason),
@@ -217,14 +221,14 @@ impl Judge<'_> {
 fn transport_result(
     listener: &InboundListener,
     transport: Transport,
-    protocol: Protocol,
+    is_connection: bool,
     port: PortProtocol,
 ) -> TransportResult {
     let speaks_http = matches!(port, PortProtocol::Http | PortProtocol::Http2);
     let opaque = matches!(port, PortProtocol::Tcp | PortProtocol::Tls);
-    let taken = match protocol {
-        Protocol::Tcp if speaks_http => TransportResult::ProtocolError,
-        _ => TransportResult::Accepted,
+    let taken = match is_connection && speaks_http {
+        true => TransportResult::ProtocolError,
+        false => TransportResult::Accepted,
     };
     match (listener.mtls_mode, transport) {
         (MtlsMode::Strict | MtlsMode::Permissive, Transport::Mtls) => taken,

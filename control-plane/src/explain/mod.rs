@@ -10,11 +10,12 @@
 //! # Layout
 //!
 //! `question` and `decision` (with `inbound_decision`) are the contract, read from an `object`; `explainer` answers; `closure`
-//! goes through the wire; `request`, `outbound`, `fault`, `split`, `target` and `inbound` are the steps; `text` is the
+//! goes through the wire; `request`, `outbound`, `fault`, `split`, `destination`, `target` and `inbound` are the steps; `text` is the
 //! answer for people.
 
 mod closure;
 mod decision;
+mod destination;
 mod explainer;
 mod fault;
 mod inbound;

@@ -3,22 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use mesh_core::canonical::{NotCanonical, canonicalize_uri, outbound_authority};
-use mesh_core::resource::{BalancerPolicy, Health, Provenance, ServerVerification, UpstreamTls as WireTls};
+use mesh_core::resource::Provenance;
 use mesh_core::route::{
-    CorsVerdict, Forward, HeaderOperations, Mirror as WireMirror, RequestFacts, RetryPolicy, Route,
-    RouteAction, WeightedDestination,
+    CorsVerdict, Forward, HeaderOperations, Mirror as WireMirror, RequestFacts, RetryCondition, RetryPolicy,
+    Route, RouteAction, RouteTable, WeightedDestination,
 };
-use mesh_core::snapshot::{Cluster, HostConfig, HostState};
-use mesh_core::status::{Fault, answer, grpc_status_of};
+use mesh_core::snapshot::{HostConfig, HostState, OpaqueConfig};
+use mesh_core::status::{Fault, NOT_OPAQUE, OPAQUE, answer, grpc_status_of};
 use mesh_core::trace::Steps;
 
 use super::closure::{Client, Translate};
 use super::decision::{
-    Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, HeaderChanges, Mirror, Outcome,
-    RedirectTaken, Retries, RouteTaken, UpstreamRequest, UpstreamTls,
+    Decision, DirectAnswer, HeaderChanges, Mirror, Outcome, RedirectTaken, Retries, RouteTaken,
+    UpstreamRequest,
 };
+use super::destination::{fault_of, sample};
 use super::explainer::{Unanswerable, is_grpc};
 use super::fault;
 use super::inbound::{self, Arriving};
@@ -27,7 +28,7 @@ use super::request::{self, Request};
 use super::split;
 use super::target::Target;
 use crate::model::{Caller, View, World, is_untold};
-use crate::translate::name::{ClusterName, FORBIDDEN};
+use crate::translate::name::ClusterName;
 
 /// Follows a request from its caller.
 pub(super) fn decide(
@@ -44,18 +45,28 @@ pub(super) fn decide(
     let client = Client { translate, world, caller: &caller };
     let step = Step { client, question, request };
     let mut decision = Decision::new(Outcome::Forward);
-    let taken = match step.dialled()? {
+    let state = step.dialled()?;
+    let connects = step.connects(&state);
+    let taken = match state {
         HostState::Ready(host) => {
             decision.host = Some(host.host.to_string());
-            step.route(&host, &mut decision)
+            match (&host.routes, &host.opaque) {
+                (_, Some(opaque)) if connects => step.connect(opaque, &mut decision).map(Some),
+                (Some(routes), _) if !connects => step.route(&host, routes, &mut decision),
+                _ => Err(Fault::BadRequest(if connects { NOT_OPAQUE } else { OPAQUE })),
+            }
         }
         HostState::Refused => Err(Fault::DeniedOutbound),
-        HostState::Absent => step.outside(&mut decision),
+        HostState::Absent => step.outside(connects, &mut decision),
     };
     match taken {
         Ok(Some(arriving)) => step.inbound(&arriving, &mut decision)?,
         Ok(None) => {}
         Err(fault) => step.fail(&fault, &mut decision),
+    }
+    if connects {
+        // Who opens a connection gets an error, and no status.
+        (decision.status, decision.grpc_status) = (None, None);
     }
     Ok(decision)
 }
@@ -80,19 +91,57 @@ impl Step<'_> {
         Ok(self.client.host(self.request.dialled.as_str())?)
     }
 
+    /// Whether a connection is asked about: bytes, or TLS of the caller's own to a port that takes no requests.
+    fn connects(&self, state: &HostState) -> bool {
+        let opaque = || matches!(state, HostState::Ready(host) if host.routes.is_none());
+        self.question.protocol() == Protocol::Tcp || self.request.scheme == "https" && opaque()
+    }
+
+    /// A connection of bytes: the rule that takes it, and where it goes.
+    fn connect(&self, opaque: &OpaqueConfig, decision: &mut Decision) -> Result<Arriving, Fault> {
+        let own = || (self.request.scheme == "https").then(|| self.request.dialled.host().to_owned());
+        let server_name = self.question.sni.as_ref().map(|name| name.to_ascii_lowercase()).or_else(own);
+        let mut steps = Steps::default();
+        let rule = opaque.rules.decide(server_name.as_deref(), &mut steps);
+        decision.trace.append(&mut steps.0);
+        let rule = rule.ok_or(Fault::NoRoute)?;
+        decision.route = Some(taken(&rule.provenance));
+        decision.retries = (rule.connects_max > 1).then(|| Retries {
+            attempts: rule.connects_max - 1,
+            on: vec![RetryCondition::ConnectFailure.as_str().to_owned()],
+            status_codes: Vec::new(),
+            per_try_timeout: None,
+        });
+        let chosen = split::choose(&rule.split, self.client.world, self.question, &HeaderMap::new());
+        (decision.chosen, decision.sticky) = (chosen.at, chosen.sticky);
+        let cluster =
+            |one: &WeightedDestination| opaque.clusters.get(one.cluster_index).and_then(Option::as_deref);
+        let no_cluster = StatusCode::SERVICE_UNAVAILABLE;
+        let sample = sample(&rule.split, cluster, no_cluster, decision);
+        match (fault_of(cluster(sample), no_cluster), cluster(sample)) {
+            (None, Some(cluster)) => Ok(Arriving::at(cluster, None)),
+            (fault, _) => Err(fault.unwrap_or(Fault::NoCluster(no_cluster))),
+        }
+    }
+
     /// A host that the mesh does not know.
-    fn outside(&self, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
+    fn outside(&self, connects: bool, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
         let dialled = self.request.dialled.as_str();
         decision.trace.push(format!("{dialled}: the mesh has no such host"));
         decision.outcome = Outcome::Passthrough;
-        if let Some(parts) = &self.request.parts {
+        if let Some(parts) = self.request.parts.as_ref().filter(|_| !connects) {
             decision.upstream_request = Some(self.upstream_request(parts).map_err(bad_request)?);
         }
         Ok(None)
     }
 
     /// A host of the mesh: the rule that takes the request, and what it does.
-    fn route(&self, host: &HostConfig, decision: &mut Decision) -> Result<Option<Arriving>, Fault> {
+    fn route(
+        &self,
+        host: &HostConfig,
+        routes: &RouteTable,
+        decision: &mut Decision,
+    ) -> Result<Option<Arriving>, Fault> {
         let parts = self.request.parts.as_ref().ok_or(Fault::BadRequest("the path is none"))?;
         let mut canonical = parts.uri.clone();
         canonicalize_uri(&mut canonical, host.path_normalization).map_err(bad_request)?;
@@ -107,15 +156,10 @@ impl Step<'_> {
             headers: &parts.headers,
         };
         let mut steps = Steps::default();
-        let route = host.routes.decide(&facts, &mut steps);
+        let route = routes.decide(&facts, &mut steps);
         decision.trace.append(&mut steps.0);
         let route = route.ok_or(Fault::NoRoute)?;
         decision.route = Some(taken(&route.provenance));
-        if self.question.protocol() == Protocol::Tcp && route.provenance.document.is_some() {
-            decision.outcome = Outcome::Unsupported;
-            decision.reason = Some("TCP on a port whose rules are for HTTP".to_owned());
-            return Ok(None);
-        }
         if let Some(injection) = &route.filters.fault {
             fault::inject(injection, self.question.draw, decision)?;
         }
@@ -168,26 +212,14 @@ impl Step<'_> {
         decision: &mut Decision,
     ) -> Result<Option<Arriving>, Fault> {
         let destinations = &forward.split.destinations;
-        let total: u64 = destinations.iter().map(|one| u64::from(one.weight)).sum();
         let cluster =
             |one: &WeightedDestination| host.clusters.get(one.cluster_index).and_then(Option::as_deref);
-        decision.destinations =
-            destinations.iter().map(|one| destination(one, cluster(one), total)).collect();
         decision.timeout = forward.timeout.map(duration);
         decision.retries = forward.retry.as_ref().map(retries);
         decision.mirrors = forward.mirrors.iter().map(mirror).collect();
-        let chosen = split::choose(&forward.split, self.client.world, self.question, &parts);
+        let chosen = split::choose(&forward.split, self.client.world, self.question, &parts.headers);
         (decision.chosen, decision.sticky) = (chosen.at, chosen.sticky);
-        let usable = |one: &WeightedDestination| fault_of(cluster(one), forward).is_none();
-        let sample = match decision.chosen {
-            Some(chosen) => &destinations[chosen],
-            None => {
-                let drawn = || destinations.iter().filter(|one| one.weight > 0);
-                let lost = drawn().filter(|one| !usable(one));
-                decision.warnings.extend(lost.map(|one| format!("{} takes no requests", one.cluster)));
-                drawn().find(|one| usable(one)).or_else(|| drawn().next()).unwrap_or(&destinations[0])
-            }
-        };
+        let sample = sample(&forward.split, cluster, forward.no_cluster_status, decision);
         let shown = decision.chosen.map_or(&destinations[0], |chosen| &destinations[chosen]);
         let mut shown_parts = parts.clone();
         route.apply_request(shown, &mut shown_parts).map_err(bad_request)?;
@@ -196,7 +228,7 @@ impl Step<'_> {
         decision.response_headers.set.extend(of_destination.set);
         decision.response_headers.add.extend(of_destination.add);
         decision.response_headers.remove.extend(of_destination.remove);
-        let cluster = match (fault_of(cluster(sample), forward), cluster(sample)) {
+        let cluster = match (fault_of(cluster(sample), forward.no_cluster_status), cluster(sample)) {
             (None, Some(cluster)) => cluster,
             (fault, _) => return Err(fault.unwrap_or(Fault::NoCluster(forward.no_cluster_status))),
         };
@@ -206,7 +238,7 @@ impl Step<'_> {
         let told = decision.sticky.as_ref().and_then(|sticky| sticky.set_cookie.clone());
         decision.response_headers.add.extend(told.map(|cookie| ("set-cookie".to_owned(), cookie)));
         route.apply_request(sample, &mut parts).map_err(bad_request)?;
-        Ok(Some(Arriving::at(cluster, &parts)))
+        Ok(Some(Arriving::at(cluster, Some(&parts))))
     }
 
     fn upstream_request(&self, parts: &http::request::Parts) -> Result<UpstreamRequest, NotCanonical> {
@@ -275,74 +307,6 @@ fn canonical_head(parts: &http::request::Parts, uri: http::Uri) -> http::request
 
 fn bad_request(NotCanonical(reason): NotCanonical) -> Fault {
     Fault::BadRequest(reason)
-}
-
-/// Why a destination would answer nothing.
-fn fault_of(cluster: Option<&Cluster>, forward: &Forward) -> Option<Fault> {
-    let Some(cluster) = cluster else { return Some(Fault::NoCluster(forward.no_cluster_status)) };
-    let healthy = cluster.endpoints.iter().any(|endpoint| endpoint.spec.health == Health::Healthy);
-    (!healthy).then_some(Fault::NoHealthyEndpoint)
-}
-
-fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64) -> Destination {
-    let name = ClusterName::parse(&one.cluster);
-    let named = Destination {
-        host: name.map_or(&*one.cluster, |name| name.host).to_owned(),
-        subset: name
-            .map(|name| name.subset)
-            .filter(|subset| !subset.is_empty() && *subset != FORBIDDEN)
-            .map(str::to_owned),
-        port: name.map_or(0, |name| name.port),
-        weight: one.weight,
-        odds: if total == 0 { 1.0 } else { f64::from(one.weight) / total as f64 },
-        ..Destination::default()
-    };
-    let Some(Cluster { spec, endpoints, .. }) = cluster else { return named };
-    let all_plaintext = !endpoints.is_empty() && endpoints.iter().all(|endpoint| !endpoint.spec.mesh_mtls);
-    let (upstream_tls, identities) = match &spec.tls {
-        WireTls::MeshMtls { identities, .. } if !all_plaintext => {
-            (UpstreamTls::MeshMtls, identities.to_vec())
-        }
-        WireTls::Outside(tls) => {
-            let kind = if tls.certificate.is_some() { UpstreamTls::MutualTls } else { UpstreamTls::Tls };
-            let names = match &tls.verification {
-                ServerVerification::Named { names, .. } => {
-                    names.iter().map(|name| name.to_string().into()).collect()
-                }
-                ServerVerification::Skipped => Vec::new(),
-            };
-            (kind, names)
-        }
-        WireTls::MeshMtls { .. } | WireTls::Plaintext => (UpstreamTls::Plaintext, Vec::new()),
-    };
-    let balancer = match spec.balancer {
-        BalancerPolicy::LeastRequest => "least_request",
-        BalancerPolicy::RoundRobin => "round_robin",
-        BalancerPolicy::Random => "random",
-    };
-    let rules = spec
-        .destination_rules
-        .iter()
-        .map(|rule| DocumentAt { document: owned(&rule.document), at: owned(&rule.at) });
-    let seen = endpoints.iter().map(|endpoint| EndpointSeen {
-        address: (!is_untold(endpoint.spec.address)).then(|| endpoint.spec.address.to_string()),
-        workload: owned(&endpoint.spec.workload),
-        locality: owned(&endpoint.spec.locality),
-        priority: endpoint.spec.priority,
-        weight: endpoint.spec.weight,
-        healthy: endpoint.spec.health == Health::Healthy,
-    });
-    Destination {
-        destination_rule: rules.collect(),
-        endpoints: seen.collect(),
-        load_balancer: Some(balancer.to_owned()),
-        upstream_tls: Some(upstream_tls),
-        server_identities: identities
-            .iter()
-            .map(|id| id.trim_start_matches("spiffe://").to_owned())
-            .collect(),
-        ..named
-    }
 }
 
 fn mirror(mirror: &WireMirror) -> Mirror {

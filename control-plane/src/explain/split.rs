@@ -1,5 +1,6 @@
 //! What a split makes of the request of a question: the choice, where one is sure, and by what it is sticky.
 
+use http::HeaderMap;
 use mesh_core::route::{Choice, KeySource, Session, Split};
 
 use super::decision::Sticky;
@@ -22,11 +23,11 @@ pub(super) fn choose<'s>(
     split: &'s Split,
     world: &World,
     question: &Question,
-    parts: &http::request::Parts,
+    headers: &HeaderMap,
 ) -> Chosen<'s> {
     let identity = question.from.principal(&world.settings().trust_domain);
     let source = KeySource {
-        headers: &parts.headers,
+        headers,
         identity: identity.as_deref(),
         unix_seconds: split.minds_time().then(|| question.unix_seconds()),
     };

@@ -9,6 +9,7 @@ use crate::translate::translate;
 mod actions;
 mod destinations;
 mod gateway_routes;
+mod opaque;
 mod sticky;
 
 const BOOKINFO: &str = "apiVersion: v1

@@ -57,10 +57,9 @@ impl Config {
         &self.workloads
     }
 
-    /// The VirtualService that speaks for a host, as a caller sees it, if a rule of it can apply on that port.
-    pub fn virtual_service(&self, view: &View<'_>, full_name: &str, port: u16) -> Option<&Routing> {
-        let routing = virtual_service::select(&self.routings, view, full_name)?;
-        (!routing.rules(view, port).is_empty()).then_some(routing)
+    /// The VirtualService that speaks for a host, as a caller sees it.
+    pub fn virtual_service(&self, view: &View<'_>, full_name: &str) -> Option<&Routing> {
+        virtual_service::select(&self.routings, view, full_name)
     }
 
     /// The alternatives of the HTTPRoutes and GRPCRoutes that speak for a service's port.

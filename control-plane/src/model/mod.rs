@@ -9,6 +9,7 @@
 mod authorization;
 mod build;
 mod caller;
+mod carried;
 mod config;
 mod declared;
 mod delegate;
@@ -26,6 +27,7 @@ mod workload;
 mod world;
 
 pub use caller::{Caller, CallerKey, Inputs, Labels, View};
+pub use carried::Carried;
 pub use config::Config;
 pub use declared::Declared;
 pub use destination_rule::Merged;
@@ -35,7 +37,7 @@ pub use peer_authentication::EffectiveMode;
 pub use serves::{is_serves, served, serves};
 pub use service::{Origin, Protocol, Service, ServicePort, TargetPort};
 pub use subset::{SubsetView, Transport};
-pub use virtual_service::{Applicable, Routing};
+pub use virtual_service::{Applicable, ConnectionRule, Routing};
 pub use visibility::Visibility;
 pub use workload::{Binding, Listening, Workload};
 pub use world::{Endpoint, Resolved, World, is_untold};

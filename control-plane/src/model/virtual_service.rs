@@ -1,12 +1,14 @@
 //! Which VirtualService speaks for a host (ISTIO-FIELDS §2.2): one document, whole, and never a mixture.
 
+use super::Labels;
 use super::caller::View;
 use super::declared::Declared;
 use super::delegate::{Delegates, Joined};
 use super::host;
+use super::service::Protocol;
 use super::visibility::Visibility;
 use crate::document::MeshSettings;
-use crate::document::{HttpMatch, HttpRule, VirtualService};
+use crate::document::{HttpMatch, HttpRule, Spanned, TransportMatch, TransportRule, VirtualService};
 
 /// One VirtualService that holds inside the mesh, its names completed.
 #[derive(Debug, Clone)]
@@ -30,6 +32,19 @@ pub struct Applicable<'s> {
     pub rule: &'s HttpRule,
     /// The entries that can apply; without any, it takes every request.
     pub entries: Vec<&'s HttpMatch>,
+}
+
+/// A rule for connections that can apply to a caller on a port.
+#[derive(Debug)]
+pub struct ConnectionRule<'s> {
+    /// `tls` or `tcp`.
+    pub protocol: &'static str,
+    /// The rule's place in the document.
+    pub index: usize,
+    /// The rule.
+    pub rule: &'s TransportRule,
+    /// The entries that can apply; without any, it takes every connection.
+    pub entries: Vec<&'s TransportMatch>,
 }
 
 impl Routing {
@@ -72,6 +87,36 @@ impl Routing {
     }
 }
 
+impl Routing {
+    /// The rules for connections that can apply to this caller on this port: `tls` ones where TLS is spoken, `tcp` ones on
+    /// any other port that is not declared HTTP, and either for a host of which no service says what is spoken.
+    pub fn connection_rules(
+        &self,
+        view: &View<'_>,
+        port: u16,
+        spoken: Option<Protocol>,
+    ) -> Vec<ConnectionRule<'_>> {
+        let (tls, tcp) = match spoken {
+            Some(Protocol::Http | Protocol::Http2) => (false, false),
+            Some(Protocol::Tls) => (true, false),
+            Some(Protocol::Tcp | Protocol::Undeclared) => (false, true),
+            None => (true, true),
+        };
+        let spec = &self.document.spec;
+        let all = [("tls", tls, &spec.tls), ("tcp", tcp, &spec.tcp)];
+        let all = all.into_iter().filter(|(_, spoken, _)| *spoken).flat_map(|(protocol, _, rules)| {
+            rules.iter().enumerate().map(move |(index, rule)| (protocol, index, rule))
+        });
+        all.filter_map(|(protocol, index, rule)| {
+            let applies = |entry: &&TransportMatch| Asked::by_connections(entry).holds(view, port);
+            let entries: Vec<&TransportMatch> = rule.matches.iter().filter(applies).collect();
+            let possible = rule.matches.is_empty() || !entries.is_empty();
+            possible.then_some(ConnectionRule { protocol, index, rule, entries })
+        })
+        .collect()
+    }
+}
+
 fn applicable<'s>(
     document: &'s Declared<VirtualService>,
     index: usize,
@@ -79,18 +124,38 @@ fn applicable<'s>(
     view: &View<'_>,
     port: u16,
 ) -> Option<Applicable<'s>> {
-    let entries: Vec<&HttpMatch> = rule.matches.iter().filter(|entry| applies(entry, view, port)).collect();
+    let applies = |entry: &&HttpMatch| Asked::by_requests(entry).holds(view, port);
+    let entries: Vec<&HttpMatch> = rule.matches.iter().filter(applies).collect();
     let possible = rule.matches.is_empty() || !entries.is_empty();
     possible.then_some(Applicable { document, index, rule, entries })
 }
 
 /// What of an entry is known before any request: port, gateway and who calls.
-fn applies(entry: &HttpMatch, view: &View<'_>, port: u16) -> bool {
-    let in_mesh = entry.gateways.is_empty() || entry.gateways.iter().any(|gateway| gateway.value == "mesh");
-    in_mesh
-        && entry.port.is_none_or(|wanted| wanted == port)
-        && entry.source_namespace.as_ref().is_none_or(|wanted| wanted == view.namespace())
-        && (entry.source_labels.is_empty() || super::workload::carries(view.labels(), &entry.source_labels))
+struct Asked<'m> {
+    gateways: &'m [Spanned<String>],
+    port: Option<u16>,
+    source_namespace: Option<&'m String>,
+    source_labels: &'m Labels,
+}
+
+impl<'m> Asked<'m> {
+    fn by_requests(entry: &'m HttpMatch) -> Self {
+        let HttpMatch { gateways, port, source_namespace, source_labels, .. } = entry;
+        Self { gateways, port: *port, source_namespace: source_namespace.as_ref(), source_labels }
+    }
+
+    fn by_connections(entry: &'m TransportMatch) -> Self {
+        let TransportMatch { gateways, port, source_namespace, source_labels, .. } = entry;
+        Self { gateways, port: *port, source_namespace: source_namespace.as_ref(), source_labels }
+    }
+
+    fn holds(&self, view: &View<'_>, port: u16) -> bool {
+        let in_mesh = self.gateways.is_empty() || self.gateways.iter().any(|one| one.value == "mesh");
+        in_mesh
+            && self.port.is_none_or(|wanted| wanted == port)
+            && self.source_namespace.is_none_or(|wanted| wanted == view.namespace())
+            && (self.source_labels.is_empty() || super::workload::carries(view.labels(), self.source_labels))
+    }
 }
 
 /// The document that speaks for a host. `all` are the oldest first. Those private to the caller's namespace come before those

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mesh_core::resource::Health;
 
 use super::caller::View;
+use super::carried::Carried;
 use super::config::Config;
 use super::fleet::Fleet;
 use super::host;
@@ -92,11 +93,37 @@ impl World {
         // A VirtualService may speak for a host without a service; it then holds on any port (DESIGN §5). A wildcard that
         // some service meets means those services and no other host, as in Istio.
         let speaks = |name: &String| {
-            let routing = self.config.virtual_service(view, name, port);
+            let routing = self.config.virtual_service(view, name);
+            let routing = routing.filter(|routing| {
+                !routing.rules(view, port).is_empty()
+                    || !routing.connection_rules(view, port, None).is_empty()
+            });
             let pattern = routing.and_then(|routing| routing.pattern(name));
             pattern.is_some_and(|pattern| !pattern.starts_with('*') || !self.any_service(pattern))
         };
         names.into_iter().find(speaks).map(|host| Resolved { host, service: None })
+    }
+
+    /// What callers may do with a port: what its declared protocol says. Where nobody has declared it, rules do: those
+    /// for requests make it HTTP, those for connections opaque, so that neither kind is ever passed by.
+    pub fn carried(&self, view: &View<'_>, resolved: &Resolved<'_>, port: u16) -> Carried {
+        let declared = resolved.service.and_then(|service| service.port(port)).map(|port| port.protocol);
+        match declared {
+            Some(Protocol::Http | Protocol::Http2) => return Carried::Requests,
+            Some(Protocol::Tcp | Protocol::Tls) => return Carried::Connections,
+            Some(Protocol::Undeclared) | None => {}
+        }
+        let routing = self.config.virtual_service(view, &resolved.host);
+        let gateway_routes =
+            || resolved.service.and_then(|service| self.config.gateway_routes(view, service, port));
+        let requests =
+            routing.is_some_and(|it| !it.rules(view, port).is_empty()) || gateway_routes().is_some();
+        let connections = routing.is_some_and(|it| !it.connection_rules(view, port, declared).is_empty());
+        match (requests, connections) {
+            (true, false) => Carried::Requests,
+            (false, true) => Carried::Connections,
+            (true, true) | (false, false) => Carried::Either,
+        }
     }
 
     fn any_service(&self, pattern: &str) -> bool {

@@ -115,12 +115,16 @@ impl Split {
                     let _ = writeln!(text, "  - name: {version}\n    labels:\n      version: \"{version}\"");
                 }
             } else {
-                let _ = writeln!(text, "  hosts:\n  - {service}\n  http:\n  - route:");
-                for Share { version, weight } in shares {
-                    let _ = writeln!(
-                        text,
-                        "    - destination:\n        host: {service}\n        subset: {version}\n      weight: {weight}"
-                    );
+                let _ = writeln!(text, "  hosts:\n  - {service}");
+                // Whatever the service's ports carry.
+                for protocol in ["http", "tcp"] {
+                    let _ = writeln!(text, "  {protocol}:\n  - route:");
+                    for Share { version, weight } in shares {
+                        let _ = writeln!(
+                            text,
+                            "    - destination:\n        host: {service}\n        subset: {version}\n      weight: {weight}"
+                        );
+                    }
                 }
             }
         }

@@ -28,7 +28,8 @@ static LIST: Shape = Shape(&[(1, Field::Inner(&VALUE))]);
 static METADATA: Shape = Shape(&[(1, Field::Map(&METADATA_ENTRY))]);
 static METADATA_ENTRY: Shape = Shape(&[(2, Field::Inner(&STRUCT))]);
 /// `envoy.config.listener.v3.Listener`
-pub(super) static LISTENER: Shape = Shape(&[(6, Field::Inner(&METADATA))]);
+pub(super) static LISTENER: Shape = Shape(&[(3, Field::Inner(&FILTER_CHAIN)), (6, Field::Inner(&METADATA))]);
+static FILTER_CHAIN: Shape = Shape(&[(5, Field::Inner(&METADATA))]);
 /// `envoy.config.cluster.v3.Cluster`
 pub(super) static CLUSTER: Shape = Shape(&[(25, Field::Inner(&METADATA))]);
 /// `envoy.config.endpoint.v3.ClusterLoadAssignment`

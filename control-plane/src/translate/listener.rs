@@ -1,4 +1,5 @@
-//! The outbound listener: what a dialled `HOST:PORT` leads to, in the form that gRPC and our clients read.
+//! The outbound listener: what a dialled `HOST:PORT` leads to. Requests are led in the form that gRPC and our clients read,
+//! connections of bytes by filter chains.
 
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{AggregatedConfigSource, ApiVersion, ConfigSource};
@@ -15,21 +16,35 @@ use envoy_types::pb::google::protobuf::{Any, BoolValue};
 use mesh_core::resource::BLOCK_ALL;
 
 use super::encode::{self, LISTENER, PLAIN};
-use super::filter;
 use super::name::host_port;
+use super::{filter, opaque};
 use crate::document::OutboundTrafficPolicy;
 use crate::model::{View, World};
 use mesh_core::canonical::PathNormalization;
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
-    let known = host_port(name).and_then(|(host, port)| Some((world.resolve(view, host, port)?.host, port)));
-    let routes = match known {
-        Some((host, port)) => format!("{host}:{port}"),
+    let known = host_port(name).and_then(|(host, port)| Some((world.resolve(view, host, port)?, port)));
+    let mut listener = Listener { name: name.to_owned(), ..Listener::default() };
+    match known {
+        Some((resolved, port)) => {
+            let carried = world.carried(view, &resolved, port);
+            if carried.requests() {
+                listener.api_listener = requests(world, name, format!("{}:{port}", resolved.host));
+            }
+            if carried.connections() {
+                opaque::add_chains(world, view, &resolved, port, &mut listener);
+            }
+        }
         None if world.settings().outbound_traffic_policy == OutboundTrafficPolicy::RegistryOnly => {
-            BLOCK_ALL.to_owned()
+            listener.api_listener = requests(world, name, BLOCK_ALL.to_owned());
         }
         None => return None,
-    };
+    }
+    Some(encode::pack(&listener, &LISTENER))
+}
+
+/// What leads requests to their routes.
+fn requests(world: &World, name: &str, routes: String) -> Option<ApiListener> {
     let manager = HttpConnectionManager {
         stat_prefix: name.to_owned(),
         http_filters: filter::of_listener(),
@@ -39,12 +54,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         })),
         ..normalizing(world)
     };
-    let listener = Listener {
-        name: name.to_owned(),
-        api_listener: Some(ApiListener { api_listener: Some(encode::pack(&manager, &PLAIN)) }),
-        ..Listener::default()
-    };
-    Some(encode::pack(&listener, &LISTENER))
+    Some(ApiListener { api_listener: Some(encode::pack(&manager, &PLAIN)) })
 }
 
 /// A connection manager that makes paths canonical as the mesh's settings say, and nothing more.

@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //!
-//! One file per resource: `listener` and `route` (outbound), `cluster`, `endpoints`, `inbound`. `rbac` and `matcher` make the
+//! One file per resource: `listener` (with `opaque`) and `route` (outbound), `cluster`, `endpoints`, `inbound`. `rbac` and `matcher` make the
 //! matchers, `metadata` what is ours, `encode` the bytes, `name` the names.
 
 mod cluster;
@@ -19,6 +19,7 @@ mod listener;
 mod matcher;
 mod metadata;
 pub mod name;
+mod opaque;
 mod rbac;
 mod retry;
 mod route;

@@ -71,8 +71,11 @@ fn routes(
     service: Option<&Service>,
     port: u16,
 ) -> Option<Vec<Route>> {
-    if let Some(routing) = world.config().virtual_service(view, host, port) {
-        return Some(virtual_service(world, view, routing, port));
+    if let Some(routing) = world.config().virtual_service(view, host) {
+        let routes = virtual_service(world, view, routing, port);
+        if !routes.is_empty() {
+            return Some(routes);
+        }
     }
     let service = service?;
     if let Some(alternatives) = world.config().gateway_routes(view, service, port) {
@@ -161,7 +164,7 @@ fn action(world: &World, view: &View<'_>, namespace: &str, rule: &HttpRule, port
 }
 
 /// The cluster that a destination names. Its port may be left out where the service has one, or has the one that was called.
-fn destination_cluster(
+pub(super) fn destination_cluster(
     world: &World,
     view: &View<'_>,
     namespace: &str,

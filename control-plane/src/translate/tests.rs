@@ -65,7 +65,8 @@ fn a_granted_service_needs_no_document() {
     let world = world("");
     let caller = caller("default");
     let listener: Option<Listener> = decoded(&world, &caller, ResourceType::Listener, "reviews:9080");
-    assert!(listener.is_some_and(|listener| listener.api_listener.is_some()));
+    let listener = listener.expect("listener");
+    assert!(listener.api_listener.is_some() && listener.filter_chains.len() == 1, "either is taken");
     let routes = decoded(&world, &caller, ResourceType::RouteConfiguration, &format!("{HOST}:9080"));
     let routes: RouteConfiguration = routes.expect("routes");
     assert_eq!(routes.virtual_hosts[0].routes.len(), 1);
@@ -216,7 +217,7 @@ fn a_mesh_that_lets_nothing_out_answers_for_every_other_host() {
         let parsed = mesh_core::resource::parse(ResourceType::Listener, &translated.message?.value).unwrap();
         match parsed {
             mesh_core::resource::Resource::Outbound(listener) => {
-                Some(listener.route_configuration.to_string())
+                listener.requests().map(|requests| requests.route_configuration.to_string())
             }
             other => panic!("{other:?}"),
         }

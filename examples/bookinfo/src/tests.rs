@@ -166,7 +166,8 @@ fn host(service: &str, copies: Weighted<'_>) -> HostConfig {
         name: format!("{service}:9080").into(),
         host: format!("{service}.default.svc.cluster.local").into(),
         path_normalization: PathNormalization::default(),
-        routes: Arc::new(RouteTable::new(vec![route])),
+        routes: Some(Arc::new(RouteTable::new(vec![route]))),
+        opaque: None,
         clusters: clusters.collect(),
     }
 }

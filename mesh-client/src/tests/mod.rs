@@ -151,7 +151,8 @@ fn snapshot_of<const N: usize>(routes: Vec<Route>, clusters: [Option<Arc<Cluster
         name: HOST.into(),
         host: "reviews.default.svc.cluster.local".into(),
         path_normalization: PathNormalization::default(),
-        routes: Arc::new(RouteTable::new(routes)),
+        routes: Some(Arc::new(RouteTable::new(routes))),
+        opaque: None,
         clusters: clusters.into(),
     };
     Snapshot { hosts: [(HOST.into(), HostState::Ready(Arc::new(config)))].into(), ..Snapshot::default() }

@@ -10,6 +10,7 @@ mod invalid;
 pub mod listener;
 mod matchers;
 mod metadata;
+mod opaque;
 pub mod outside_tls;
 pub mod provenance;
 mod rbac;
@@ -21,6 +22,7 @@ pub mod type_url;
 
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use prost::Message;
 
@@ -28,7 +30,8 @@ pub use cluster::{BalancerPolicy, ClusterSpec, UpstreamProtocol, UpstreamTls};
 pub use endpoint::{EndpointSpec, EndpointsSpec, Health};
 pub use inbound::{InboundListener, MtlsMode};
 use invalid::Invalid;
-pub use listener::{BLOCK_ALL, OutboundListener};
+pub use listener::{BLOCK_ALL, OutboundListener, RequestSpec, Takes};
+pub use opaque::OpaqueSpec;
 pub use outside_tls::{CertificateFiles, OutsideTls, PeerName, Roots, ServerVerification};
 pub use provenance::Provenance;
 pub use route::RouteSpec;
@@ -96,11 +99,12 @@ pub fn parse(resource_type: ResourceType, bytes: &[u8]) -> Result<Resource, Inva
     }
 }
 
-/// A listener with an API listener is a client's, another one a server's.
+/// A listener with an API listener is a client's, as is one that says so; another one is a server's.
 fn parse_listener(wire: Listener) -> Result<Resource, Invalid> {
-    match wire.api_listener {
-        Some(_) => OutboundListener::parse(wire).map(|listener| Resource::Outbound(listener.into())),
-        None => InboundListener::parse(wire).map(|listener| Resource::Inbound(listener.into())),
+    let says_so = wire.traffic_direction == i32::from(TrafficDirection::Outbound);
+    match wire.api_listener.is_some() || says_so {
+        true => OutboundListener::parse(wire).map(|listener| Resource::Outbound(listener.into())),
+        false => InboundListener::parse(wire).map(|listener| Resource::Inbound(listener.into())),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{filters, header_options, matchers, route_action};
 use crate::matcher::Text;
 use crate::route::{
     Forward, NotAStickyKey, PathMatch, QueryMatch, Route, RouteAction, RouteMatch, RouteTable,
-    SessionLifetime,
+    SessionLifetime, Split,
 };
 
 /// What a `RouteConfiguration` says, parsed.
@@ -38,6 +38,10 @@ pub(super) struct ClusterNames {
 }
 
 impl ClusterNames {
+    pub(super) fn into_names(self) -> Vec<Arc<str>> {
+        self.names
+    }
+
     pub(super) fn place(&mut self, name: String) -> (Arc<str>, usize) {
         let name: Arc<str> = name.into();
         let place = *self.places.entry(Arc::clone(&name)).or_insert_with(|| {
@@ -64,7 +68,7 @@ impl RouteSpec {
         wire.ignore_port_in_host_matching = false;
         wire.max_direct_response_body_size_bytes = None;
         nothing_else(&wire)?;
-        Ok(Self { name, host, routes: Arc::new(RouteTable::new(routes)), clusters: clusters.names })
+        Ok(Self { name, host, routes: Arc::new(RouteTable::new(routes)), clusters: clusters.into_names() })
     }
 }
 
@@ -93,8 +97,8 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
     let condition = parse_match(condition).inside("match")?;
     let action = take(&mut wire.action).ok_or(Invalid::new("action", "is missing"))?;
     let action = match route_action::parse(action, &condition.path, clusters)? {
-        RouteAction::Forward(forward) if facts.has("sticky") => {
-            RouteAction::Forward(sticking(forward, facts.object("sticky")).inside("metadata.sticky")?)
+        RouteAction::Forward(forward) => {
+            RouteAction::Forward(Forward { split: sticking(forward.split, facts)?, ..forward })
         }
         action => action,
     };
@@ -111,13 +115,20 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
     Ok(Route { condition, provenance, filters, action, request_headers, response_headers })
 }
 
-/// What is ours on a route and decides: without it, a user would meet another version with every request.
-fn sticking(forward: Forward, sticky: Facts<'_>) -> Result<Forward, Invalid> {
+/// What is ours on a rule and decides: without it, a user would meet another version with every request.
+pub(super) fn sticking(split: Split, facts: Facts<'_>) -> Result<Split, Invalid> {
+    match facts.has("sticky") {
+        true => sticking_by(split, facts.object("sticky")).inside("metadata.sticky"),
+        false => Ok(split),
+    }
+}
+
+fn sticking_by(split: Split, sticky: Facts<'_>) -> Result<Split, Invalid> {
     let [Some(key), Some(salt)] = ["on", "salt"].map(|key| sticky.text(key)) else {
         return Err(Invalid::new("", "has no text `on` or no text `salt`"));
     };
     let key = key.parse().map_err(|error: NotAStickyKey| Invalid::new("on", error))?;
-    let mut split = forward.split.sticking_to(key, &salt);
+    let mut split = split.sticking_to(key, &salt);
     if sticky.is_true("endpoint") {
         split = split.keeping_endpoints(SessionLifetime {
             seconds_max: sticky.whole("seconds_max"),
@@ -125,7 +136,7 @@ fn sticking(forward: Forward, sticky: Facts<'_>) -> Result<Forward, Invalid> {
             permanent: sticky.is_true("permanent"),
         });
     }
-    Ok(Forward { split, ..forward })
+    Ok(split)
 }
 
 fn parse_match(mut wire: wire::RouteMatch) -> Result<RouteMatch, Invalid> {

@@ -101,11 +101,20 @@ fn mirror(mut wire: RequestMirrorPolicy, clusters: &mut ClusterNames) -> Result<
 }
 
 fn only_destination(name: String, clusters: &mut ClusterNames) -> WeightedDestination {
+    plain_destination(name, 1, clusters)
+}
+
+/// A destination for which nothing is changed.
+pub(super) fn plain_destination(
+    name: String,
+    weight: u32,
+    clusters: &mut ClusterNames,
+) -> WeightedDestination {
     let (cluster, cluster_index) = clusters.place(name);
     WeightedDestination {
         cluster,
         cluster_index,
-        weight: 1,
+        weight,
         authority: None,
         request_headers: HeaderOperations::default(),
         response_headers: HeaderOperations::default(),
@@ -114,14 +123,20 @@ fn only_destination(name: String, clusters: &mut ClusterNames) -> WeightedDestin
 
 fn split(mut wire: wire::WeightedCluster, clusters: &mut ClusterNames) -> Result<Split, Invalid> {
     let destinations = each("clusters", take(&mut wire.clusters), |cluster| destination(cluster, clusters))?;
-    let total: u64 = destinations.iter().map(|destination| u64::from(destination.weight)).sum();
-    if total == 0 || u32::try_from(total).is_err() {
-        return Err(Invalid::new("clusters", format!("the sum of weights is {total}")));
-    }
+    check_weights(&destinations)?;
     // Nothing is drawn from a runtime here.
     wire.runtime_key_prefix.clear();
     nothing_else(&wire)?;
     Ok(Split::new(destinations))
+}
+
+/// Something can be drawn, and the sum is one that Envoy takes.
+pub(super) fn check_weights(destinations: &[WeightedDestination]) -> Result<(), Invalid> {
+    let total: u64 = destinations.iter().map(|destination| u64::from(destination.weight)).sum();
+    match total == 0 || u32::try_from(total).is_err() {
+        true => Err(Invalid::new("clusters", format!("the sum of weights is {total}"))),
+        false => Ok(()),
+    }
 }
 
 fn destination(mut wire: ClusterWeight, clusters: &mut ClusterNames) -> Result<WeightedDestination, Invalid> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::balance::{ClusterState, Endpoint, Picker};
 use crate::canonical::PathNormalization;
 use crate::resource::{ClusterSpec, Health, InboundListener};
-use crate::route::{RouteTable, Session};
+use crate::route::{OpaqueTable, RouteTable, Session};
 
 pub use closures::{Closures, Update};
 
@@ -44,9 +44,21 @@ pub struct HostConfig {
     pub host: Arc<str>,
     /// What is done to a path before it is matched.
     pub path_normalization: PathNormalization,
-    /// The compiled rules; shared with the closure before where only endpoints changed.
-    pub routes: Arc<RouteTable>,
+    /// The compiled rules for requests; shared with the closure before where only endpoints changed. `None`: the port takes
+    /// none.
+    pub routes: Option<Arc<RouteTable>>,
     /// Addressed by `WeightedDestination::cluster_index`; `None`: known not to exist (503, flag NC).
+    pub clusters: Box<[Option<Arc<Cluster>>]>,
+    /// What becomes of connections of bytes; `None`: the port takes none.
+    pub opaque: Option<OpaqueConfig>,
+}
+
+/// A host's rules for connections and the clusters that they name.
+#[derive(Debug)]
+pub struct OpaqueConfig {
+    /// The compiled rules.
+    pub rules: Arc<OpaqueTable>,
+    /// Addressed by `WeightedDestination::cluster_index`; `None`: known not to exist.
     pub clusters: Box<[Option<Arc<Cluster>>]>,
 }
 

@@ -20,6 +20,9 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::VirtualService, "http[].retries.attempts", Honoured);
     row(Kind::VirtualService, "http[].match[].statPrefix", NoEffect);
     row(Kind::VirtualService, "tls[].match[].sniHosts", Honoured);
+    row(Kind::VirtualService, "tls[].match[].destinationSubnets", Unsupported);
+    row(Kind::VirtualService, "tcp[].match[].sourceSubnet", Unsupported);
+    row(Kind::VirtualService, "tcp[].route[].weight", Honoured);
     row(Kind::DestinationRule, "trafficPolicy.tls.mode", Honoured);
     row(Kind::DestinationRule, "subsets[].trafficPolicy.connectionPool.http.http2MaxRequests", Honoured);
     row(Kind::DestinationRule, "trafficPolicy.loadBalancer.warmup.aggression", Honoured);

@@ -6,6 +6,7 @@ mod gateway_routes;
 mod kinds;
 mod security;
 mod set;
+mod transport;
 mod virtual_service;
 mod whole;
 mod yaml;

@@ -1,7 +1,4 @@
-//! VirtualService: how a host's requests are routed.
-//!
-//! Of the three protocols http is honoured; tls and tcp are read, so that a bad value in them is found, and refused by
-//! name.
+//! VirtualService: how a host's requests are routed, and its connections.
 
 mod action;
 mod fault;
@@ -20,6 +17,7 @@ pub use fault::{Abort, AbortStatus, Delay, Fault};
 pub use http::HttpRule;
 pub use matching::HttpMatch;
 pub use mirror::Mirror;
+pub use transport::{TransportMatch, TransportRule};
 
 use std::net::IpAddr;
 
@@ -40,8 +38,12 @@ pub struct VirtualService {
     pub gateways: Vec<Spanned<String>>,
     /// Who sees it; empty is the mesh's default.
     pub export_to: Vec<String>,
-    /// The rules, of which the first that matches decides.
+    /// The rules for requests, of which the first that matches decides.
     pub http: Vec<HttpRule>,
+    /// The rules for TLS that passes through, by server name.
+    pub tls: Vec<TransportRule>,
+    /// The rules for all other connections, of which the first that matches decides.
+    pub tcp: Vec<TransportRule>,
 }
 
 impl VirtualService {
@@ -68,13 +70,13 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> VirtualService {
         hosts,
         gateways,
         export_to: fields.or_default("exportTo", name::export_to),
-        http: Vec::new(),
+        ..VirtualService::default()
     };
     let bound = Bound { delegate: service.hosts.is_empty(), in_mesh: service.in_mesh() };
     service.http = fields.list("http", |value| http::decode(value, bound));
     let hosts: Vec<&str> = service.hosts.iter().map(|host| host.value.as_str()).collect();
-    fields.unsupported("tls", |value| value.items(|value| transport::tls_route(value, &hosts)));
-    fields.unsupported("tcp", |value| value.items(object(transport::tcp_route)));
+    service.tls = fields.list("tls", |value| transport::tls_rule(value, &hosts));
+    service.tcp = fields.list("tcp", object(transport::tcp_rule));
     whole(fields, &service);
     service
 }
@@ -109,6 +111,8 @@ fn whole(fields: &mut Fields<'_, '_>, service: &VirtualService) {
     overlapping_hosts(fields, &service.hosts);
     unreachable::check(fields, &service.http);
     redirect_loop::check(fields, &service.http);
+    unreachable::check_transport(fields, "tls", &service.tls);
+    unreachable::check_transport(fields, "tcp", &service.tcp);
     if service.in_mesh() && service.gateways.iter().any(|gateway| gateway.value != "mesh") {
         let message = "gateways beside `mesh` have no effect until there is an edge";
         fields.note(Code::Inert, "gateways", message, "nothing needs to be done");

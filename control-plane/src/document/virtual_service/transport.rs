@@ -1,6 +1,8 @@
-//! `tls` and `tcp` rules of a VirtualService: known to the last field, not honoured yet.
+//! `tcp` and `tls` rules of a VirtualService: where connections go whose bytes nobody reads.
 //!
-//! They are read for their errors alone, so the decoders yield nothing.
+//! Both are one type. A `tls` rule's entries name server names, which a `tcp` rule's never do.
+
+use std::collections::BTreeMap;
 
 use super::super::fields::Fields;
 use super::super::finding::Code;
@@ -8,67 +10,111 @@ use super::super::name;
 use super::super::scalar::{port, some, text};
 use super::super::spelling::shorten;
 use super::super::value::{Value, object};
-use super::action;
+use super::super::yaml::{Span, Spanned};
+use super::action::{self, RouteDestination};
 
-pub(super) fn tls_route(value: Value<'_, '_>, hosts: &[&str]) {
-    value.object(|fields| {
-        fields.required("match", |mut value| {
+/// One rule for connections.
+#[derive(Clone, Debug, Default)]
+pub struct TransportRule {
+    /// Where the rule begins.
+    pub span: Span,
+    /// Any of these must match; none at all, which only a `tcp` rule can have, matches everything.
+    pub matches: Vec<TransportMatch>,
+    /// Where a connection goes, by weight.
+    pub destinations: Vec<RouteDestination>,
+}
+
+/// One entry of `match`: all of it is required.
+#[derive(Clone, Debug, Default)]
+pub struct TransportMatch {
+    /// Where the entry begins.
+    pub span: Span,
+    /// The server names of a `tls` rule, lower case, some beginning with `*`.
+    pub sni_hosts: Vec<String>,
+    /// The service port that is called.
+    pub port: Option<u16>,
+    /// Labels of the caller.
+    pub source_labels: BTreeMap<String, String>,
+    /// Namespace of the caller.
+    pub source_namespace: Option<String>,
+    /// Where the entry applies, instead of the document's `gateways`; empty is as there.
+    pub gateways: Vec<Spanned<String>>,
+}
+
+pub(super) fn tls_rule(value: Value<'_, '_>, hosts: &[&str]) -> TransportRule {
+    value.object(|fields| TransportRule {
+        span: fields.span(),
+        matches: fields.required("match", |mut value| {
             let matches = value.reborrow().items(|value| tls_match(value, hosts));
             some(&mut value, &matches);
-        });
-        fields.required("route", destinations);
-    });
+            matches
+        }),
+        destinations: fields.required("route", destinations),
+    })
 }
 
-pub(super) fn tcp_route(fields: &mut Fields<'_, '_>) {
-    fields.list("match", object(tcp_match));
-    fields.required("route", destinations);
+pub(super) fn tcp_rule(fields: &mut Fields<'_, '_>) -> TransportRule {
+    TransportRule {
+        span: fields.span(),
+        matches: fields.list("match", object(tcp_match)),
+        destinations: fields.required("route", destinations),
+    }
 }
 
-fn tls_match(value: Value<'_, '_>, hosts: &[&str]) {
-    value.object(|fields| {
-        fields.required("sniHosts", |mut value| {
+fn tls_match(value: Value<'_, '_>, hosts: &[&str]) -> TransportMatch {
+    value.object(|fields| TransportMatch {
+        sni_hosts: fields.required("sniHosts", |mut value| {
             let names = value.reborrow().items(|value| sni_host(value, hosts));
             some(&mut value, &names);
-        });
-        source(fields);
+            names
+        }),
+        ..source(fields)
+    })
+}
+
+fn tcp_match(fields: &mut Fields<'_, '_>) -> TransportMatch {
+    fields.unsupported("sourceSubnet", |value| name::checked(value, name::subnet));
+    source(fields)
+}
+
+/// What both protocols can match. A subnet could be told of a packet's address; a caller in process says a host.
+fn source(fields: &mut Fields<'_, '_>) -> TransportMatch {
+    fields.unsupported("destinationSubnets", |value| {
+        value.items(|value| name::checked(value, name::subnet));
     });
+    TransportMatch {
+        span: fields.span(),
+        sni_hosts: Vec::new(),
+        port: fields.optional("port", port),
+        source_labels: fields.or_default("sourceLabels", name::labels),
+        source_namespace: fields.optional("sourceNamespace", name::label),
+        gateways: fields.list("gateways", name::gateway),
+    }
 }
 
-fn tcp_match(fields: &mut Fields<'_, '_>) {
-    source(fields);
-    fields.optional("sourceSubnet", |value| name::checked(value, name::subnet));
-}
-
-/// What both protocols can match.
-fn source(fields: &mut Fields<'_, '_>) {
-    fields.list("destinationSubnets", |value| name::checked(value, name::subnet));
-    fields.optional("port", port);
-    fields.optional("sourceLabels", name::labels);
-    fields.list("gateways", name::gateway);
-    fields.optional("sourceNamespace", name::label);
-}
-
-fn sni_host(mut value: Value<'_, '_>, hosts: &[&str]) {
+fn sni_host(mut value: Value<'_, '_>, hosts: &[&str]) -> String {
     let host = text(value.reborrow());
     if host.parse::<std::net::IpAddr>().is_ok() {
         let message = format!("`{}` is an address, which no client sends as a server name", shorten(&host));
         value.note(Code::Suspicious, message, "name the host");
-        return;
+        return host;
     }
     let covered = hosts.iter().any(|known| super::covers(known, &host));
     name::checked(value.reborrow(), |host| name::wildcard_domain(&host.replace('_', "x")));
     if !covered && value.node.is_some() {
         value.invalid(format!("`{}` is none of the document's hosts", shorten(&host)), "add it to `hosts`");
     }
+    host.to_ascii_lowercase()
 }
 
-fn destinations(value: Value<'_, '_>) {
-    let destination = |value: Value<'_, '_>| {
-        value.object(|fields| {
-            fields.required("destination", object(action::destination));
-            fields.or_default("weight", action::weight)
-        })
-    };
-    action::weighted(value, destination, |weight| *weight);
+fn destinations(value: Value<'_, '_>) -> Vec<RouteDestination> {
+    action::weighted(value, object(destination), |destination| destination.weight)
+}
+
+fn destination(fields: &mut Fields<'_, '_>) -> RouteDestination {
+    RouteDestination {
+        span: fields.span(),
+        weight: fields.or_default("weight", action::weight),
+        ..fields.required("destination", object(action::destination))
+    }
 }

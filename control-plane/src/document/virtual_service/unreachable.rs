@@ -11,6 +11,7 @@ use super::super::finding::Code;
 use super::super::pattern::StringMatch;
 use super::http::HttpRule;
 use super::matching::HttpMatch;
+use super::transport::{TransportMatch, TransportRule};
 
 pub(super) fn check(fields: &mut Fields<'_, '_>, rules: &[HttpRule]) {
     let mut taken = Taken::default();
@@ -47,6 +48,43 @@ pub(super) fn check(fields: &mut Fields<'_, '_>, rules: &[HttpRule]) {
             everything = Some(index);
         }
     }
+}
+
+/// As [`check`], of rules for connections: what an entry asks of the caller aside, there is a server name or nothing.
+pub(super) fn check_transport(fields: &mut Fields<'_, '_>, protocol: &str, rules: &[TransportRule]) {
+    let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, rule) in rules.iter().enumerate() {
+        let wanted = wanted(rule);
+        let taker = |name: &str| taken.get("").or_else(|| taken.get(name)).copied();
+        let takers: Option<Vec<usize>> = wanted.iter().map(|(name, _)| taker(name)).collect();
+        if let Some(earlier) = takers.and_then(|takers| takers.into_iter().max()) {
+            fields.reader.within(&format!("{protocol}[{index}]"), |reader| {
+                let message = format!("never acts, because {protocol}[{earlier}] takes all its connections");
+                reader.note(Code::Suspicious, rule.span, message, "move it before that rule, or remove it");
+            });
+        }
+        for (name, _) in wanted.into_iter().filter(|(_, whole)| *whole) {
+            taken.entry(name).or_insert(index);
+        }
+    }
+}
+
+/// The server names that a rule takes, or nothing for every connection, and whether it takes all of them.
+fn wanted(rule: &TransportRule) -> Vec<(&str, bool)> {
+    if rule.matches.is_empty() {
+        return vec![("", true)];
+    }
+    let whole = |one: &TransportMatch| {
+        one.port.is_none()
+            && one.source_labels.is_empty()
+            && one.source_namespace.is_none()
+            && one.gateways.is_empty()
+    };
+    let names = |one: &TransportMatch| !one.sni_hosts.is_empty();
+    let nameless = rule.matches.iter().filter(|one| !names(one)).map(|one| ("", whole(one)));
+    let named = rule.matches.iter().filter(|one| names(one));
+    let named = named.flat_map(|one| one.sni_hosts.iter().map(move |name| (name.as_str(), whole(one))));
+    nameless.chain(named).collect()
 }
 
 /// The prefixes whose requests earlier matches take whole, with the rule of each. None begins with another, so that in

@@ -41,8 +41,10 @@ fn an_outbound_listener_leads_to_its_routes() {
     let Ok(Resource::Outbound(listener)) = parse(ResourceType::Listener, &good().encode_to_vec()) else {
         panic!("no outbound listener");
     };
-    assert_eq!((&*listener.name, &*listener.route_configuration), ("reviews:9080", "reviews.default:9080"));
-    assert_eq!(listener.path_normalization, PathNormalization::Base);
+    let requests = listener.requests().expect("takes requests");
+    assert_eq!((&*listener.name, &*requests.route_configuration), ("reviews:9080", "reviews.default:9080"));
+    assert_eq!(requests.path_normalization, PathNormalization::Base);
+    assert!(listener.connections().is_none());
 }
 
 #[test]
@@ -96,7 +98,9 @@ fn path_normalization_is_one_of_the_known_levels() {
         manager.merge_slashes = merge;
         manager.path_with_escaped_slashes_action = escaped.into();
         let level = match parse(ResourceType::Listener, &with(manager).encode_to_vec()) {
-            Ok(Resource::Outbound(listener)) => Some(listener.path_normalization),
+            Ok(Resource::Outbound(listener)) => {
+                listener.requests().map(|requests| requests.path_normalization)
+            }
             _ => None,
         };
         assert_eq!(level, expected);

@@ -5,6 +5,7 @@ mod endpoints;
 mod filters;
 mod inbound;
 mod listeners;
+mod opaque;
 mod outside_tls;
 mod routes;
 
@@ -79,11 +80,12 @@ fn what_is_no_message_or_has_no_name_is_refused() {
 }
 
 /// One good resource of each kind.
-fn good() -> [(ResourceType, Vec<u8>); 5] {
+fn good() -> [(ResourceType, Vec<u8>); 6] {
     [
         (ResourceType::Cluster, clusters::good().encode_to_vec()),
         (ResourceType::Endpoints, endpoints::good().encode_to_vec()),
         (ResourceType::Listener, listeners::good().encode_to_vec()),
+        (ResourceType::Listener, opaque::good().encode_to_vec()),
         (ResourceType::Listener, inbound::good().encode_to_vec()),
         (ResourceType::RouteConfiguration, routes::good().encode_to_vec()),
     ]
@@ -103,7 +105,7 @@ proptest! {
 
     #[test]
     fn damaged_bytes_are_refused_or_read_but_never_panic(
-        which in 0_usize..5,
+        which in 0_usize..6,
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         cut in any::<prop::sample::Index>(),
     ) {

@@ -4,6 +4,7 @@
 //!  listener ─► route configuration ─► clusters ─► endpoints        what is wanted grows from left to right
 //!     └──────────── a host's closure ────────────────┘             it is published once all of it is known
 //! ```
+//! A listener for connections of bytes names its clusters itself.
 //! A host whose pieces never come holds up no other. One that was published keeps its last closure until the next one is
 //! whole; meanwhile its clusters go on changing, for endpoints come and go while a route waits (gRFC A74). What is equal to
 //! what was published is the same `Arc`, so that a change costs what it touches.
@@ -11,12 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Cluster, HostConfig, HostState, Snapshot};
+use super::{Cluster, HostConfig, HostState, OpaqueConfig, Snapshot};
 use crate::balance::EndpointStates;
 use crate::resource::{
-    BLOCK_ALL, ClusterSpec, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType,
-    RouteSpec,
+    ClusterSpec, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType, RouteSpec,
 };
+use crate::route::RouteTable;
 
 /// What the control plane says of one resource.
 #[derive(Debug, Clone)]
@@ -48,8 +49,24 @@ type Known<T> = HashMap<Arc<str>, Option<Arc<T>>>;
 #[derive(Debug, Default)]
 struct Host {
     published: Option<HostState>,
-    /// The routes of the published closure, which name its clusters.
+    /// Of what the published closure was made.
+    rules: Option<Rules>,
+}
+
+/// What a host's closure is made of, clusters aside.
+#[derive(Debug, Clone)]
+struct Rules {
+    listener: Arc<OutboundListener>,
+    /// None where the listener takes no requests, or its route configuration is known not to exist.
     routes: Option<Arc<RouteSpec>>,
+}
+
+impl Rules {
+    /// Every cluster that a rule names.
+    fn clusters(&self) -> impl Iterator<Item = &Arc<str>> {
+        let of_requests = self.routes.iter().flat_map(|routes| &routes.clusters);
+        of_requests.chain(self.listener.connections().into_iter().flat_map(|rules| &rules.clusters))
+    }
 }
 
 /// A cluster as last built, and of what.
@@ -138,26 +155,21 @@ impl Closures {
         let Some(listener) = self.outbound.get(host) else {
             return vec![name_of(ResourceType::Listener, host)];
         };
-        let Some(listener) = listener else { return Vec::new() };
-        let routes = &listener.route_configuration;
-        if **routes == *BLOCK_ALL {
+        let Some(listener) = listener.as_ref().filter(|listener| !listener.is_refused()) else {
             return Vec::new();
-        }
-        match self.route_configurations.get(routes) {
-            None => vec![name_of(ResourceType::RouteConfiguration, routes)],
-            Some(None) => Vec::new(),
-            Some(Some(routes)) => {
-                let missing =
-                    routes.clusters.iter().filter_map(|cluster| match self.cluster_specs.get(cluster) {
-                        None => Some(name_of(ResourceType::Cluster, cluster)),
-                        Some(Some(spec)) if !self.endpoints.contains_key(&spec.endpoints_name) => {
-                            Some(name_of(ResourceType::Endpoints, &spec.endpoints_name))
-                        }
-                        Some(_) => None,
-                    });
-                missing.collect()
+        };
+        let Some(rules) = self.latest_rules(listener) else {
+            let routes = listener.requests().map(|requests| &*requests.route_configuration);
+            return vec![name_of(ResourceType::RouteConfiguration, routes.unwrap_or_default())];
+        };
+        let missing = rules.clusters().filter_map(|cluster| match self.cluster_specs.get(cluster) {
+            None => Some(name_of(ResourceType::Cluster, cluster)),
+            Some(Some(spec)) if !self.endpoints.contains_key(&spec.endpoints_name) => {
+                Some(name_of(ResourceType::Endpoints, &spec.endpoints_name))
             }
-        }
+            Some(_) => None,
+        });
+        missing.collect()
     }
 
     /// Brings clusters and hosts up to what is known; true where a host's published state changed.
@@ -189,8 +201,8 @@ impl Closures {
     fn refresh_host(&mut self, name: &Arc<str>) -> bool {
         let next = self.next_state(name);
         let Some(host) = self.hosts.get_mut(name) else { return false };
-        let Some((state, routes)) = next else { return false };
-        host.routes = routes;
+        let Some((state, rules)) = next else { return false };
+        host.rules = rules;
         let changed = !host.published.as_ref().is_some_and(|published| published.is_same(&state));
         if changed {
             host.published = Some(state);
@@ -199,28 +211,26 @@ impl Closures {
     }
 
     /// What is to be published of a host now; `None` where that cannot be said and nothing was.
-    fn next_state(&self, name: &Arc<str>) -> Option<(HostState, Option<Arc<RouteSpec>>)> {
+    fn next_state(&self, name: &Arc<str>) -> Option<(HostState, Option<Rules>)> {
         let host = self.hosts.get(name)?;
-        let listener = match self.outbound.get(name) {
-            Some(None) => return Some((HostState::Absent, None)),
-            Some(Some(listener)) if *listener.route_configuration == *BLOCK_ALL => {
-                return Some((HostState::Refused, None));
-            }
-            Some(Some(listener)) => listener,
-            None => return None,
+        let listener = match self.outbound.get(name)? {
+            None => return Some((HostState::Absent, None)),
+            Some(listener) if listener.is_refused() => return Some((HostState::Refused, None)),
+            Some(listener) => listener,
         };
-        match self.route_configurations.get(&listener.route_configuration) {
-            Some(None) => Some((HostState::Ready(Arc::new(HostConfig::without_routes(listener))), None)),
-            Some(Some(routes)) if routes.clusters.iter().all(|cluster| self.is_settled(cluster)) => {
-                let config = self.host_config(listener, routes, host)?;
-                Some((HostState::Ready(config), Some(Arc::clone(routes))))
-            }
-            _ => {
-                let routes = host.routes.as_ref()?;
-                let config = self.host_config(listener, routes, host)?;
-                Some((HostState::Ready(config), Some(Arc::clone(routes))))
-            }
-        }
+        let latest = self.latest_rules(listener);
+        let settled = latest.filter(|rules| rules.clusters().all(|cluster| self.is_settled(cluster)));
+        let rules = settled.or_else(|| host.rules.clone())?;
+        Some((HostState::Ready(self.host_config(&rules, host)), Some(rules)))
+    }
+
+    /// What a listener leads to; `None` while its route configuration is waited for.
+    fn latest_rules(&self, listener: &Arc<OutboundListener>) -> Option<Rules> {
+        let routes = match listener.requests() {
+            Some(requests) => self.route_configurations.get(&requests.route_configuration)?.clone(),
+            None => None,
+        };
+        Some(Rules { listener: Arc::clone(listener), routes })
     }
 
     /// Whether a cluster is as the latest resources say, or known not to be.
@@ -232,27 +242,33 @@ impl Closures {
         }
     }
 
-    /// The closure of these routes and of the clusters as built; the published one where nothing in it differs.
-    fn host_config(
-        &self,
-        listener: &OutboundListener,
-        routes: &Arc<RouteSpec>,
-        host: &Host,
-    ) -> Option<Arc<HostConfig>> {
+    /// The closure of these rules and of the clusters as built; the published one where nothing in it differs.
+    fn host_config(&self, rules: &Rules, host: &Host) -> Arc<HostConfig> {
         let cluster = |name: &Arc<str>| match self.cluster_specs.get(name) {
             Some(None) => None,
             _ => self.clusters.get(name).map(|built| Arc::clone(&built.cluster)),
         };
+        let Rules { listener, routes } = rules;
+        let requests = listener.requests();
+        let of_routes = routes.as_ref().map(|routes| &routes.host);
+        let led_to = requests.map(|requests| &requests.route_configuration);
+        let connections = listener.connections().map(|rules| OpaqueConfig {
+            rules: Arc::clone(&rules.table),
+            clusters: rules.clusters.iter().map(cluster).collect(),
+        });
+        let table = |_| routes.as_ref().map(|routes| Arc::clone(&routes.routes)).unwrap_or_default();
         let next = HostConfig {
             name: Arc::clone(&listener.name),
-            host: Arc::clone(&routes.host),
-            path_normalization: listener.path_normalization,
-            routes: Arc::clone(&routes.routes),
-            clusters: routes.clusters.iter().map(cluster).collect(),
+            host: Arc::clone(of_routes.or(listener.host.as_ref()).or(led_to).unwrap_or(&listener.name)),
+            path_normalization: requests.map(|requests| requests.path_normalization).unwrap_or_default(),
+            // Without a route configuration every request is answered 404.
+            routes: requests.map(table),
+            clusters: routes.iter().flat_map(|routes| &routes.clusters).map(cluster).collect(),
+            opaque: connections,
         };
         match &host.published {
-            Some(HostState::Ready(published)) if published.is_same(&next) => Some(Arc::clone(published)),
-            _ => Some(Arc::new(next)),
+            Some(HostState::Ready(published)) if published.is_same(&next) => Arc::clone(published),
+            _ => Arc::new(next),
         }
     }
 
@@ -279,16 +295,22 @@ impl Closures {
     }
 
     fn route_name(&self, host: &str) -> Option<Arc<str>> {
-        let routes = here(&self.outbound, host).map(|listener| Arc::clone(&listener.route_configuration));
-        routes.filter(|routes| **routes != *BLOCK_ALL)
+        let listener = here(&self.outbound, host).filter(|listener| !listener.is_refused())?;
+        listener.requests().map(|requests| Arc::clone(&requests.route_configuration))
     }
 
-    /// The clusters of every host: of the routes that are published and of those that wait to be.
+    /// The clusters of every host: of the rules that are published and of those that wait to be.
     fn used_clusters(&self) -> BTreeSet<Arc<str>> {
-        let latest = self.hosts.keys().filter_map(|host| self.route_name(host));
-        let latest = latest.filter_map(|routes| here(&self.route_configurations, &routes));
-        let published = self.hosts.values().filter_map(|host| host.routes.as_ref());
-        latest.chain(published).flat_map(|routes| routes.clusters.iter().cloned()).collect()
+        let listeners = self.hosts.keys().filter_map(|host| here(&self.outbound, host));
+        let listeners = listeners.filter(|listener| !listener.is_refused());
+        // Rules for connections are known with the listener, though its routes be waited for.
+        let waiting = |listener| Rules { listener: Arc::clone(listener), routes: None };
+        let latest = listeners.map(|it| self.latest_rules(it).unwrap_or_else(|| waiting(it)));
+        let mut used: BTreeSet<Arc<str>> = BTreeSet::new();
+        latest.for_each(|rules| used.extend(rules.clusters().cloned()));
+        let published = self.hosts.values().filter_map(|host| host.rules.as_ref());
+        published.for_each(|rules| used.extend(rules.clusters().cloned()));
+        used
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -312,31 +334,36 @@ impl HostState {
 }
 
 impl HostConfig {
-    /// A host whose route configuration does not exist: every request is answered 404.
-    fn without_routes(listener: &OutboundListener) -> Self {
-        Self {
-            name: Arc::clone(&listener.name),
-            host: Arc::clone(&listener.route_configuration),
-            path_normalization: listener.path_normalization,
-            routes: Arc::default(),
-            clusters: Box::default(),
-        }
-    }
-
     /// Whether both are made of the very same parts.
     fn is_same(&self, other: &Self) -> bool {
-        let same_cluster = |(one, other): (&Option<Arc<Cluster>>, &Option<Arc<Cluster>>)| match (one, other) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        let is_empty = |routes: &Arc<RouteTable>| routes.routes().is_empty();
+        let same_routes = match (&self.routes, &other.routes) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || is_empty(one) && is_empty(other),
             (None, None) => true,
             _ => false,
         };
-        let without_rules = self.routes.routes().is_empty() && other.routes.routes().is_empty();
-        (Arc::ptr_eq(&self.routes, &other.routes) || without_rules)
+        let same_opaque = match (&self.opaque, &other.opaque) {
+            (Some(one), Some(other)) => {
+                Arc::ptr_eq(&one.rules, &other.rules) && are_same(&one.clusters, &other.clusters)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        same_routes
+            && same_opaque
             && self.host == other.host
             && self.path_normalization == other.path_normalization
-            && self.clusters.len() == other.clusters.len()
-            && self.clusters.iter().zip(&other.clusters).all(same_cluster)
+            && are_same(&self.clusters, &other.clusters)
     }
+}
+
+fn are_same(one: &[Option<Arc<Cluster>>], other: &[Option<Arc<Cluster>>]) -> bool {
+    let same = |(one, other): (&Option<Arc<Cluster>>, &Option<Arc<Cluster>>)| match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (None, None) => true,
+        _ => false,
+    };
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 fn keep<T>(known: &mut Known<T>, name: &Arc<str>, value: &Arc<T>) {

@@ -6,16 +6,33 @@ use crate::authz::Policy;
 use crate::canonical::PathNormalization;
 use crate::context::PROPAGATED_BY_DEFAULT;
 use crate::resource::{
-    BalancerPolicy, EndpointSpec, Health, MtlsMode, Provenance, UpstreamProtocol, UpstreamTls,
+    BLOCK_ALL, BalancerPolicy, EndpointSpec, Health, MtlsMode, OpaqueSpec, Provenance, RequestSpec, Takes,
+    UpstreamProtocol, UpstreamTls,
 };
 use crate::route::RouteTable;
 
 fn listener(host: &str, routes: &str) -> Update {
     Update::Here(Resource::Outbound(Arc::new(OutboundListener {
         name: host.into(),
-        route_configuration: routes.into(),
-        path_normalization: PathNormalization::Base,
+        host: None,
+        takes: Takes::Requests(requests(routes)),
     })))
+}
+
+fn requests(routes: &str) -> RequestSpec {
+    RequestSpec { route_configuration: routes.into(), path_normalization: PathNormalization::Base }
+}
+
+/// A listener that takes connections to these clusters, and requests too where routes are named.
+fn opaque(host: &str, clusters: &[&str], routes: Option<&str>) -> Update {
+    let clusters = clusters.iter().map(|name| Arc::from(*name)).collect();
+    let connections = Arc::new(OpaqueSpec { table: Arc::default(), clusters });
+    let takes = match routes {
+        Some(routes) => Takes::Both(requests(routes), connections),
+        None => Takes::Connections(connections),
+    };
+    let listener = OutboundListener { name: host.into(), host: Some("full".into()), takes };
+    Update::Here(Resource::Outbound(Arc::new(listener)))
 }
 
 fn routes(name: &str, clusters: &[&str]) -> Update {
@@ -163,7 +180,8 @@ fn an_endpoint_change_rebuilds_its_cluster_only() {
     let (mut closures, before) = published();
     let after = closures.apply([endpoints("a2", &[2, 22])]).expect("changed");
     let (one, other) = (config(&before, "a:80"), config(&after, "a:80"));
-    assert!(Arc::ptr_eq(&one.routes, &other.routes));
+    let routes = |config: &HostConfig| Arc::clone(config.routes.as_ref().expect("takes requests"));
+    assert!(Arc::ptr_eq(&routes(&one), &routes(&other)));
     let cluster = |config: &HostConfig, at: usize| Arc::clone(config.clusters[at].as_ref().expect("there"));
     assert!(Arc::ptr_eq(&cluster(&one, 0), &cluster(&other, 0)));
     assert!(!Arc::ptr_eq(&cluster(&one, 1), &cluster(&other, 1)));
@@ -230,7 +248,7 @@ fn what_is_known_absent_is_waited_for_no_longer() {
     ];
     let snapshot = closures.apply(said).expect("all is known");
     assert!(matches!(snapshot.hosts["a:80"], HostState::Absent));
-    assert!(config(&snapshot, "b:80").routes.routes().is_empty());
+    assert!(config(&snapshot, "b:80").routes.as_ref().expect("takes requests").routes().is_empty());
     assert_eq!(ports(&config(&snapshot, "c:80")), [None, Some(vec![])]);
     for host in ["a:80", "b:80", "c:80"] {
         assert!(closures.missing(host).is_empty(), "{host}");
@@ -296,4 +314,49 @@ fn an_inbound_listener_is_there_while_it_is_wanted_and_exists() {
     assert!(gone.inbound.is_empty());
     closures.apply(here());
     assert!(closures.want([], []).expect("changed").inbound.is_empty());
+}
+
+fn opaque_ports(config: &HostConfig) -> Option<Vec<Vec<u16>>> {
+    let ports = |cluster: &Option<Arc<Cluster>>| {
+        let endpoints = cluster.iter().flat_map(|cluster| &cluster.endpoints);
+        endpoints.map(|endpoint| endpoint.spec.address.port()).collect()
+    };
+    config.opaque.as_ref().map(|opaque| opaque.clusters.iter().map(ports).collect())
+}
+
+#[test]
+fn a_listener_for_connections_names_its_clusters_itself() {
+    let mut closures = wanting(&["a:80"]);
+    assert!(closures.apply([opaque("a:80", &["a1", "a2"], None)]).is_none());
+    assert_eq!(closures.missing("a:80"), ["cluster `a1`", "cluster `a2`"]);
+    assert!(closures.subscriptions(ResourceType::RouteConfiguration).is_empty());
+    let pieces = [cluster("a1"), endpoints("a1", &[1]), absent(ResourceType::Cluster, "a2")];
+    let config = config(&closures.apply(pieces).expect("whole"), "a:80");
+    assert_eq!((&*config.host, opaque_ports(&config)), ("full", Some(vec![vec![1], vec![]])));
+    assert!(config.routes.is_none());
+}
+
+#[test]
+fn a_listener_for_both_waits_for_both() {
+    let mut closures = wanting(&["a:80"]);
+    let first = [opaque("a:80", &["a1"], Some("ra")), cluster("a1"), endpoints("a1", &[1])];
+    assert!(closures.apply(first).is_none());
+    assert_eq!(closures.missing("a:80"), ["route configuration `ra`"]);
+    assert!(closures.apply([routes("ra", &["a2"]), cluster("a2")]).is_none());
+    let config = config(&closures.apply([endpoints("a2", &[2])]).expect("whole"), "a:80");
+    assert_eq!((ports(&config), opaque_ports(&config)), (vec![Some(vec![2])], Some(vec![vec![1]])));
+}
+
+#[test]
+fn a_host_that_becomes_opaque_takes_requests_until_the_new_rules_are_whole() {
+    let (mut closures, before) = published();
+    assert!(closures.apply([opaque("a:80", &["a3"], None), cluster("a3")]).is_none());
+    let meanwhile = closures.apply([endpoints("a2", &[20])]).expect("old clusters go on changing");
+    assert_eq!(ports(&config(&meanwhile, "a:80")), [Some(vec![1]), Some(vec![20])]);
+    let after = closures.apply([endpoints("a3", &[30])]).expect("whole");
+    let config_now = config(&after, "a:80");
+    assert!(config_now.routes.is_none());
+    assert_eq!(opaque_ports(&config_now), Some(vec![vec![30]]));
+    assert!(config(&before, "a:80").routes.is_some(), "who has begun goes on by the rules it read");
+    assert!(!closures.subscriptions(ResourceType::Cluster).contains("a2"));
 }
