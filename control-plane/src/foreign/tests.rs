@@ -75,7 +75,7 @@ fn what_a_kind_does_not_know_is_found_in_what_it_is_sent() {
     check(&rule("retries: {attempts: 2, retryOn: unavailable}"), "{}", &[], &[]);
     let per_try = ignored("the timeout of each attempt");
     check(&rule("retries: {attempts: 2, retryOn: unavailable, perTryTimeout: 1s}"), "{}", &per_try, &[]);
-    check("[{redirect: {uri: /b}}]", "{}", &[("the redirect", Effect::CallsFail)], &[]);
+    check("[{redirect: {authority: b.example.com}}]", "{}", &[("the redirect", Effect::CallsFail)], &[]);
     let direct = [("the direct response", Effect::CallsFail)];
     check("[{directResponse: {status: 200}}]", "{}", &direct, &[]);
     let by_destination =
