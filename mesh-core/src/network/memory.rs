@@ -6,14 +6,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::socket::Pipe;
-use crate::canonical::HostPort;
 
 /// A network of its own; two of them share nothing.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryNetwork(Arc<Mutex<HashMap<SocketAddr, Option<Accepting>>>>);
+pub struct MemoryNetwork(Arc<Addresses>);
+
+#[derive(Debug, Default)]
+struct Addresses {
+    taken: Mutex<HashMap<SocketAddr, Option<Accepting>>>,
+    /// Somebody has begun to accept.
+    accepting: Notify,
+}
 
 /// How a listener is reached; none at an address that is only bound.
 type Accepting = mpsc::Sender<(Pipe, SocketAddr)>;
@@ -47,20 +53,41 @@ impl MemoryNetwork {
         MemoryHost { network: self.clone(), ip, next_port: Arc::new(AtomicU16::new(FREE_PORTS_FROM)) }
     }
 
+    /// Waits until somebody accepts at an address.
+    pub async fn accepts(&self, address: SocketAddr) {
+        loop {
+            let mut changed = std::pin::pin!(self.0.accepting.notified());
+            // Enlisted before looking, so that a change between the look and the wait is not missed.
+            changed.as_mut().enable();
+            if matches!(self.taken().get(&address), Some(Some(_))) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Each change to the table is one statement, so a panic of another holder leaves it whole.
-    fn table(&self) -> MutexGuard<'_, HashMap<SocketAddr, Option<Accepting>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn taken(&self) -> MutexGuard<'_, HashMap<SocketAddr, Option<Accepting>>> {
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl MemoryHost {
     pub(super) fn connect(&self, address: SocketAddr) -> io::Result<Pipe> {
-        let accepting = self.network.table().get(&address).cloned().flatten();
+        let accepting = self.network.taken().get(&address).cloned().flatten();
         let accepting = accepting.ok_or_else(|| deserted(address))?;
         let from = SocketAddr::new(self.ip, self.free_port());
         let (ours, theirs) = Pipe::pair(from, address);
         accepting.try_send((theirs, from)).map_err(|_| deserted(address))?;
         Ok(ours)
+    }
+
+    /// Nobody looks names up here, but an address may be written as one.
+    pub(super) fn connect_host(&self, (name, port): (&str, u16)) -> io::Result<Pipe> {
+        match name.parse::<IpAddr>() {
+            Ok(ip) => self.connect((ip, port).into()),
+            Err(_) => Err(unknown(name, port)),
+        }
     }
 
     /// As with TCP, the unspecified address is every one of the host's, and port 0 a free one.
@@ -71,14 +98,14 @@ impl MemoryHost {
         }
         let port = if address.port() == 0 { self.free_port() } else { address.port() };
         let (bound, reached) = (SocketAddr::new(address.ip(), port), SocketAddr::new(self.ip, port));
-        let mut table = self.network.table();
-        if table.contains_key(&reached) {
+        let mut taken = self.network.taken();
+        if taken.contains_key(&reached) {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
                 format!("something serves at {reached} already"),
             ));
         }
-        table.insert(reached, None);
+        taken.insert(reached, None);
         Ok(Reservation { network: self.network.clone(), bound, reached })
     }
 
@@ -96,14 +123,15 @@ impl Reservation {
 
     pub(super) fn listen(self, backlog: u32) -> MemoryListener {
         let (accepting, accepted) = mpsc::channel(backlog.max(1) as usize);
-        self.network.table().insert(self.reached, Some(accepting));
+        self.network.taken().insert(self.reached, Some(accepting));
+        self.network.0.accepting.notify_waiters();
         MemoryListener { accepted, _reservation: self }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.network.table().remove(&self.reached);
+        self.network.taken().remove(&self.reached);
     }
 }
 
@@ -122,10 +150,9 @@ fn deserted(address: SocketAddr) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionRefused, reason)
 }
 
-pub(super) fn unknown(host: &HostPort) -> io::Error {
+fn unknown(name: &str, port: u16) -> io::Error {
     let reason = format!(
-        "a test mesh has no network, and {} is none of its hosts; give the test a service of that name",
-        host.as_str()
+        "a test mesh has no network, and {name}:{port} is none of its services; give the test one of that name",
     );
     io::Error::new(io::ErrorKind::NotFound, reason)
 }
@@ -158,6 +185,27 @@ mod tests {
         assert_eq!(remote.ip(), IpAddr::from([10, 0, 0, 1]));
         drop(listener);
         assert_eq!(kind(caller.connect(address)), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn one_can_wait_for_a_listener() {
+        let (_, server) = hosts();
+        let address = SocketAddr::from(([10, 0, 0, 2], 80));
+        let network = server.network.clone();
+        let waiting = tokio::spawn(async move { network.accepts(address).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        let _listener = server.bind(address).unwrap().listen(1);
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn a_name_is_nobodys_unless_it_is_an_address() {
+        let (caller, server) = hosts();
+        let _listener = server.bind(([10, 0, 0, 2], 80).into()).unwrap().listen(1);
+        caller.connect_host(("10.0.0.2", 80)).unwrap();
+        let error = caller.connect_host(("example.com", 80)).unwrap_err().to_string();
+        assert!(error.contains("has no network, and example.com:80 is none of its services"), "{error}");
     }
 
     #[test]

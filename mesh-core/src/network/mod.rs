@@ -67,7 +67,7 @@ impl Network {
     pub async fn connect_host(&self, host: &HostPort) -> io::Result<Socket> {
         match self {
             Self::Tcp => TcpStream::connect(lookup_name(host)).await.map(Socket::Tcp),
-            Self::Memory(_) => Err(memory::unknown(host)),
+            Self::Memory(network) => network.connect_host(lookup_name(host)).map(Socket::from),
         }
     }
 
