@@ -27,7 +27,7 @@ use super::question::{Protocol, Question};
 use super::request::{self, Request};
 use super::split;
 use super::target::Target;
-use crate::model::{Caller, View, World, is_untold};
+use crate::model::{Caller, ClientKind, View, World, is_untold};
 use crate::translate::name::ClusterName;
 
 /// Follows a request from its caller.
@@ -41,6 +41,7 @@ pub(super) fn decide(
         namespace: question.from.namespace.as_str().into(),
         labels: Arc::new(question.from.labels.clone()),
         workload: None,
+        client: ClientKind::Mesh,
     };
     let client = Client { translate, world, caller: &caller };
     let step = Step { client, question, request };

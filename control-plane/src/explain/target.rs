@@ -7,7 +7,7 @@ use mesh_core::resource::Health;
 
 use super::question::At;
 use crate::model::{
-    Caller, Endpoint, Labels, Listening, Protocol, Service, ServicePort, Workload, World, served,
+    Caller, ClientKind, Endpoint, Labels, Listening, Protocol, Service, ServicePort, Workload, World, served,
 };
 
 /// A serving workload and the port of it that is asked about.
@@ -66,6 +66,7 @@ impl Target {
             namespace: self.namespace.clone(),
             labels: self.labels.clone(),
             workload: self.workload.clone(),
+            client: ClientKind::Mesh,
         }
     }
 

@@ -1,12 +1,11 @@
 //! What of a route configuration a kind of client does not honour.
 //!
 //! gRPC's side is gRFC A28 (matching, splitting), A31 (timeouts), A33 (faults) and A44 (retries): a field that these do not name is
-//! passed over, a path matcher that they do not name refuses the whole resource. Envoy honours every standard field; what it
+//! passed over. Envoy honours every standard field; what it
 //! passes over is ours.
 
 use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, Metadata};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
-use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{
     RetryPolicy, Route, RouteAction, RouteConfiguration, route_action,
@@ -15,7 +14,7 @@ use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::protobuf::value::Kind;
 use mesh_core::resource::provenance::METADATA_KEY;
 
-use crate::xds::ClientKind;
+use crate::model::ClientKind;
 
 /// Something that a rule says and a kind of client does not do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +38,6 @@ pub enum Effect {
     RuleSkipped,
     /// Fails every call that meets the rule.
     CallsFail,
-    /// Refuses the service's rules as a whole, and goes on with the last ones that it took.
-    Refused,
 }
 
 impl Effect {
@@ -50,7 +47,6 @@ impl Effect {
             Self::Ignored => "goes on as if it were not there",
             Self::RuleSkipped => "passes over the whole rule",
             Self::CallsFail => "fails every call that meets the rule",
-            Self::Refused => "refuses all rules of the service and keeps those it had",
         }
     }
 }
@@ -97,12 +93,6 @@ fn of_grpc(route: &Route, lost: &mut Features) {
     let matching = route.r#match.as_ref();
     if matching.is_some_and(|wanted| !wanted.query_parameters.is_empty()) {
         lost.push(("matching by query parameters", Effect::RuleSkipped));
-    }
-    let known = |path: &PathSpecifier| {
-        matches!(path, PathSpecifier::Prefix(_) | PathSpecifier::Path(_) | PathSpecifier::SafeRegex(_))
-    };
-    if matching.and_then(|wanted| wanted.path_specifier.as_ref()).is_some_and(|path| !known(path)) {
-        lost.push(("a path prefix by whole segments", Effect::Refused));
     }
     if changes_headers(
         [&route.request_headers_to_add, &route.response_headers_to_add],

@@ -11,16 +11,14 @@ use super::loss::Loss;
 use crate::document::{Code, DocumentKey, DocumentSet, Finding, Span, WholeFinding};
 use crate::model::{Caller, World};
 use crate::translate::translate;
-use crate::xds::{ClientKind, StreamStatus};
+use crate::xds::StreamStatus;
 
 /// A connected client that is not the mesh's own library.
 #[derive(Debug, Clone)]
 pub struct ForeignClient {
-    /// What it says it is.
-    pub kind: ClientKind,
     /// Its SPIFFE ID.
     pub identity: Arc<str>,
-    /// What its grant says.
+    /// What its grant says, and of what kind it is.
     pub caller: Caller,
     /// The route configurations that it has asked for.
     pub routes: Vec<Arc<str>>,
@@ -29,7 +27,8 @@ pub struct ForeignClient {
 impl ForeignClient {
     /// The client of a stream, before it is known what it has asked for.
     pub fn new(status: &StreamStatus, caller: Caller) -> Self {
-        Self { kind: status.client.clone(), identity: status.identity.clone(), caller, routes: Vec::new() }
+        let caller = Caller { client: status.client.clone(), ..caller };
+        Self { identity: status.identity.clone(), caller, routes: Vec::new() }
     }
 
     /// What it leaves out of what it has asked for, as `world` would answer it.
@@ -39,7 +38,7 @@ impl ForeignClient {
             // Just encoded by ourselves.
             RouteConfiguration::decode(&*message.value).ok()
         });
-        routes.flat_map(|routes| Loss::of_routes(&self.kind, &routes)).collect()
+        routes.flat_map(|routes| Loss::of_routes(&self.caller.client, &routes)).collect()
     }
 }
 
@@ -55,7 +54,7 @@ pub fn findings(
     let mut lost: BTreeMap<(Loss, &str), BTreeSet<&str>> = BTreeMap::new();
     for client in clients {
         for loss in client.losses(world).into_iter().filter(|loss| touched.contains_key(&loss.document)) {
-            lost.entry((loss, client.kind.name())).or_default().insert(&client.identity);
+            lost.entry((loss, client.caller.client.name())).or_default().insert(&client.identity);
         }
     }
     let finding = |((loss, kind), names): ((Loss, &str), BTreeSet<&str>)| {

@@ -1,10 +1,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
+use mesh_core::resource::ResourceType;
+use prost::Message;
+
 use super::*;
 use crate::document::{Code, DocumentSet, Source};
-use crate::model::{Caller, Config, World};
-use crate::xds::ClientKind;
+use crate::model::{Caller, ClientKind, Config, World};
+use crate::translate::translate;
 
 const SERVICE: &str = "apiVersion: v1
 kind: Service
@@ -31,9 +37,8 @@ fn world(documents: &DocumentSet) -> World {
 
 fn client(kind: ClientKind, name: &str) -> ForeignClient {
     ForeignClient {
-        kind,
         identity: name.into(),
-        caller: Caller { namespace: "default".into(), ..Caller::default() },
+        caller: Caller { namespace: "default".into(), client: kind, ..Caller::default() },
         routes: vec!["reviews.default.svc.cluster.local:9080".into()],
     }
 }
@@ -75,7 +80,7 @@ fn what_a_kind_does_not_know_is_found_in_what_it_is_sent() {
     check(&rule("retries: {attempts: 2, retryOn: unavailable}"), "{}", &[], &[]);
     let per_try = ignored("the timeout of each attempt");
     check(&rule("retries: {attempts: 2, retryOn: unavailable, perTryTimeout: 1s}"), "{}", &per_try, &[]);
-    check("[{redirect: {authority: b.example.com}}]", "{}", &[("the redirect", Effect::CallsFail)], &[]);
+    check("[{redirect: {uri: /b, authority: b}}]", "{}", &[("the redirect", Effect::CallsFail)], &[]);
     let direct = [("the direct response", Effect::CallsFail)];
     check("[{directResponse: {status: 200}}]", "{}", &direct, &[]);
     let by_destination =
@@ -84,15 +89,24 @@ fn what_a_kind_does_not_know_is_found_in_what_it_is_sent() {
 }
 
 #[test]
-fn a_path_prefix_of_the_gateway_api_is_refused_by_grpc() {
+fn grpc_gets_a_prefix_by_segments_as_an_expression_that_it_knows() {
     let documents = documents(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n\
-         spec: {parentRefs: [{group: '', kind: Service, name: reviews}], rules: [{matches: [{path: {type: PathPrefix, value: /a}}], \
+         spec: {parentRefs: [{group: '', kind: Service, name: reviews}], rules: [{matches: [{path: {type: PathPrefix, value: /a.b}}], \
          backendRefs: [{name: reviews, port: 9080}]}]}\n",
     );
-    let losses = client(ClientKind::Grpc, "a").losses(&world(&documents));
-    let found: Vec<_> = losses.iter().map(|loss| (&*loss.document, &*loss.rule, loss.effect)).collect();
-    assert_eq!(found, [("HTTPRoute/default/a", "rules[0]", Effect::Refused)]);
+    let world = world(&documents);
+    let path = |kind| {
+        let ForeignClient { caller, routes, .. } = client(kind, "a");
+        let message =
+            translate(&world, &caller, ResourceType::RouteConfiguration, &routes[0]).message.unwrap();
+        let routes = RouteConfiguration::decode(&*message.value).unwrap();
+        routes.virtual_hosts[0].routes[0].r#match.clone().unwrap().path_specifier.unwrap()
+    };
+    assert!(client(ClientKind::Grpc, "a").losses(&world).is_empty());
+    let regex = RegexMatcher { regex: "/a\\.b(?:/.*)?".to_owned(), ..RegexMatcher::default() };
+    assert_eq!(path(ClientKind::Grpc), PathSpecifier::SafeRegex(regex));
+    assert_eq!(path(ClientKind::Mesh), PathSpecifier::PathSeparatedPrefix("/a.b".to_owned()));
 }
 
 #[test]

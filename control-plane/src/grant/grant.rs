@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::service::{GrantedService, GrantedServiceError};
 use crate::document::{DEFAULT_NAMESPACE, SERVICE_DOMAIN};
-use crate::model::{Caller, is_serves, serves};
+use crate::model::{Caller, ClientKind, is_serves, serves};
 
 /// What a join token gives to whoever joins with it. Plain data: [`check`](Self::check) is held when a token is made,
 /// and every other grant descends from a token's.
@@ -136,6 +136,7 @@ impl Grant {
             namespace: self.namespace.as_str().into(),
             labels: Arc::new(self.instance_labels()),
             workload: Some(format!("{}/{}", self.namespace, self.workload_name()).into()),
+            client: ClientKind::default(),
         }
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! A resource depends on its caller (short names, `sourceLabels`, `exportTo`), yet most callers get the same bytes. So
 //! translation reads the caller through a [`View`], which notes every fact read; the cache then shares one encoding among
-//! all callers whose noted facts agree. The facts come from the certificate's grant and never from `node`.
+//! all callers whose noted facts agree. The facts come from the certificate's grant and, but for the kind of client, never
+//! from `node`.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use super::client_kind::ClientKind;
 
 /// Labels of a workload or a selector.
 pub type Labels = BTreeMap<String, String>;
@@ -20,6 +23,8 @@ pub struct Caller {
     pub labels: Arc<Labels>,
     /// What its workload is called (`default/reviews-v1`), where known.
     pub workload: Option<Arc<str>>,
+    /// What it says it is: believed for what it can digest, never for what it may see.
+    pub client: ClientKind,
 }
 
 /// A set of facts about a caller.
@@ -30,6 +35,7 @@ impl Inputs {
     const NAMESPACE: Self = Self(1);
     const LABELS: Self = Self(2);
     const WORKLOAD: Self = Self(4);
+    const CLIENT: Self = Self(8);
 
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -52,6 +58,9 @@ impl Caller {
         }
         if inputs.has(Inputs::WORKLOAD) {
             key.workload = self.workload.clone();
+        }
+        if inputs.has(Inputs::CLIENT) {
+            key.client = self.client.clone();
         }
         CallerKey(key)
     }
@@ -86,6 +95,12 @@ impl<'c> View<'c> {
     pub fn workload(&self) -> Option<&'c str> {
         self.note(Inputs::WORKLOAD);
         self.caller.workload.as_deref()
+    }
+
+    /// The kind of program that the caller is.
+    pub fn client(&self) -> &'c ClientKind {
+        self.note(Inputs::CLIENT);
+        &self.caller.client
     }
 
     /// What has been read so far.

@@ -10,6 +10,7 @@ mod authorization;
 mod build;
 mod caller;
 mod carried;
+mod client_kind;
 mod config;
 mod declared;
 mod delegate;
@@ -28,6 +29,7 @@ mod world;
 
 pub use caller::{Caller, CallerKey, Inputs, Labels, View};
 pub use carried::Carried;
+pub use client_kind::ClientKind;
 pub use config::Config;
 pub use declared::Declared;
 pub use destination_rule::Merged;

@@ -69,7 +69,7 @@ impl View {
         let world = self.hub.world();
         let clients = self.hub.foreign_clients();
         let of_client = |client: &ForeignClient| {
-            let (kind, identity) = (client.kind.name().to_owned(), client.identity.clone());
+            let (kind, identity) = (client.caller.client.name().to_owned(), client.identity.clone());
             client.losses(&world).into_iter().map(move |loss| {
                 json!({
                     "identity": identity,

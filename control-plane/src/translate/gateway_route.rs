@@ -38,7 +38,7 @@ pub(super) fn route(world: &World, view: &View<'_>, alternative: &Alternative<'_
     let headers = &rule.filters.headers;
     Route {
         name: rule.name.clone().unwrap_or_default(),
-        r#match: Some(entry.map_or_else(matcher::any, matcher::gateway)),
+        r#match: Some(entry.map_or_else(matcher::any, |entry| matcher::gateway(entry, view))),
         metadata: Some(metadata::route(&provenance, sticky)),
         request_headers_to_add: header::to_add(&headers.request),
         request_headers_to_remove: header::to_remove(&headers.request),

@@ -9,6 +9,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
 use envoy_types::pb::google::protobuf::BoolValue;
 
 use crate::document::{self, HttpMatch, PathMatch, StringMatch};
+use crate::model::{ClientKind, View};
 
 /// Everything.
 pub(super) fn any() -> RouteMatch {
@@ -44,7 +45,7 @@ pub(super) fn http(entry: &HttpMatch) -> RouteMatch {
 }
 
 /// One entry of an HTTPRoute's or GRPCRoute's `matches`.
-pub(super) fn gateway(entry: &document::RouteMatch) -> RouteMatch {
+pub(super) fn gateway(entry: &document::RouteMatch, view: &View<'_>) -> RouteMatch {
     let method = entry.method.iter().map(|method| header(":method", &StringMatch::Exact(method.clone())));
     let headers = entry.headers.iter().map(|(name, wanted)| header(name, wanted));
     RouteMatch {
@@ -53,7 +54,7 @@ pub(super) fn gateway(entry: &document::RouteMatch) -> RouteMatch {
             Some(PathMatch::Regex(regex)) => PathSpecifier::SafeRegex(expression(regex)),
             // By segments, and a final slash makes no difference.
             Some(PathMatch::Prefix(prefix)) if !prefix.trim_end_matches('/').is_empty() => {
-                PathSpecifier::PathSeparatedPrefix(prefix.trim_end_matches('/').to_owned())
+                segments(prefix.trim_end_matches('/'), view)
             }
             Some(PathMatch::Method { service, method }) => grpc_method(service.as_ref(), method.as_ref()),
             Some(PathMatch::Prefix(_)) | None => PathSpecifier::Prefix("/".to_owned()),
@@ -61,6 +62,16 @@ pub(super) fn gateway(entry: &document::RouteMatch) -> RouteMatch {
         headers: method.chain(headers).collect(),
         query_parameters: entry.query_params.iter().map(|(name, wanted)| query(name, wanted)).collect(),
         ..RouteMatch::default()
+    }
+}
+
+/// A prefix by whole segments. gRPC refuses a resource with Envoy's matcher for it, and knows expressions.
+fn segments(prefix: &str, view: &View<'_>) -> PathSpecifier {
+    match view.client() {
+        ClientKind::Grpc => {
+            PathSpecifier::SafeRegex(expression(&format!("{}(?:/.*)?", regex_syntax::escape(prefix))))
+        }
+        _ => PathSpecifier::PathSeparatedPrefix(prefix.to_owned()),
     }
 }
 

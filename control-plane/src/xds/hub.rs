@@ -15,9 +15,9 @@ use super::change::Change;
 use super::counters::{Counters, Counts};
 use super::index::{Index, StreamId};
 use super::mailbox::Mailbox;
-use super::status::{ClientKind, StreamStatus};
+use super::status::StreamStatus;
 use crate::foreign::ForeignClient;
-use crate::model::{Caller, World};
+use crate::model::{Caller, ClientKind, World};
 
 /// Holds the current world for all streams.
 #[derive(Debug)]

@@ -29,4 +29,4 @@ pub use change::Change;
 pub use counters::Counts;
 pub use hub::{Hub, Limits, StreamLimit};
 pub use service::{AdsService, Authenticate, StreamCaller};
-pub use status::{ClientKind, StreamStatus};
+pub use status::StreamStatus;

@@ -16,8 +16,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::hub::Hub;
 use super::session::{Either, Incoming, Session};
-use super::status::{ClientKind, StreamStatus};
-use crate::model::Caller;
+use super::status::StreamStatus;
+use crate::model::{Caller, ClientKind};
 
 /// Who is at the other end of a stream, by its certificate and the grant behind it.
 #[derive(Debug, Clone)]

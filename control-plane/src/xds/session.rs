@@ -15,7 +15,7 @@ use tonic::Status;
 use super::hub::Place;
 use super::mailbox::Pending;
 use super::service::StreamCaller;
-use super::status::ClientKind;
+use crate::model::ClientKind;
 
 /// What a client sent, in either encoding.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// Notes what the client says it is; whom it is, its certificate has said.
-    fn introduce(&self, node: Node) {
+    fn introduce(&mut self, node: Node) {
         let kind = ClientKind::of(&node.user_agent_name);
         let version = match node.user_agent_version_type {
             Some(UserAgentVersionType::UserAgentVersion(version)) => version,
@@ -151,6 +151,7 @@ impl Session {
                 .unwrap_or_default(),
             None => String::new(),
         };
+        self.caller.caller.client = kind.clone();
         self.place.report(|status| {
             status.client = kind;
             status.version = version.chars().take(VERSION_CHARS_MAX).collect::<String>().into();

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use mesh_core::resource::ResourceType;
 use mesh_core::subscription::{Encoding, TypeStatus};
 
+use crate::model::ClientKind;
+
 /// One stream at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamStatus {
@@ -29,40 +31,3 @@ pub struct StreamStatus {
     /// Each type subscribed to.
     pub types: BTreeMap<ResourceType, TypeStatus>,
 }
-
-/// The kind of a client, by `node.user_agent_name`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientKind {
-    /// Our library.
-    Mesh,
-    /// gRPC in some language.
-    Grpc,
-    /// Envoy.
-    Envoy,
-    /// Something else, or nothing said.
-    Other(Arc<str>),
-}
-
-impl ClientKind {
-    /// By the name that a client gives itself.
-    pub fn of(user_agent_name: &str) -> Self {
-        match user_agent_name {
-            "proxyless-mesh" => Self::Mesh,
-            "envoy" => Self::Envoy,
-            name if name.starts_with("gRPC") => Self::Grpc,
-            name => Self::Other(name.chars().take(NAME_CHARS_MAX).collect::<String>().into()),
-        }
-    }
-
-    /// A word for it; what is of none of the three kinds goes by the name that it gives itself.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Mesh => "mesh",
-            Self::Grpc => "gRPC",
-            Self::Envoy => "Envoy",
-            Self::Other(name) => name,
-        }
-    }
-}
-
-const NAME_CHARS_MAX: usize = 64;

@@ -5,7 +5,7 @@ use mesh_core::resource::ResourceType;
 use prost::Message;
 
 use super::rig::{CDS, EDS, LDS, Rig, Services, SotwPeer, cluster};
-use crate::xds::ClientKind;
+use crate::model::ClientKind;
 
 /// Asks and takes the answer.
 async fn exchange(peer: &mut SotwPeer, kind: ResourceType, names: &[String], nonce: &str) -> (usize, String) {

@@ -62,7 +62,7 @@ fn routes(documents: &[Value], wanted: &Value) -> Result<Option<Vec<String>>, Ou
     let caller = Caller {
         namespace: wanted["sourceNamespace"].as_str().unwrap_or("default").into(),
         labels: Arc::new(labels.collect()),
-        workload: None,
+        ..Caller::default()
     };
     let kind = ResourceType::RouteConfiguration;
     let Some(message) = translate(&world, &caller, kind, &format!("{HOST}:80")).message else {
