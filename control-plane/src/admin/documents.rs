@@ -81,7 +81,7 @@ impl Documents {
         };
         let catalog = self.catalog().await?;
         let wanted = |key: &DocumentKey| {
-            kind.is_none_or(|kind| kind == key.kind)
+            kind.is_none_or(|kind| key.kind.is_meant_by(kind))
                 && (request.namespace.is_empty() || request.namespace == key.namespace)
                 && (request.name.is_empty() || request.name == key.name)
         };

@@ -74,9 +74,14 @@ pub fn plan_delete(
     let mut after = catalog.documents.clone();
     let mut changes = Vec::new();
     for key in keys.iter().chain(in_sources).collect::<BTreeSet<_>>() {
-        let document = after.remove(key).ok_or_else(|| key.clone())?;
+        let is_meant = |found: &&DocumentKey| {
+            found.kind.is_meant_by(key.kind) && (&found.namespace, &found.name) == (&key.namespace, &key.name)
+        };
+        let keys = || after.iter().map(|document| &document.key);
+        let found = if after.get(key).is_some() { Some(key) } else { keys().find(is_meant) }.cloned();
+        let document = found.and_then(|found| after.remove(&found)).ok_or_else(|| key.clone())?;
         changes.push(Change {
-            key: key.clone(),
+            key: document.key.clone(),
             action: Action::Deleted,
             before: Some(document.text.to_string()),
             after: None,

@@ -125,6 +125,25 @@ async fn a_deletion_is_judged_by_what_it_leaves() {
 }
 
 #[tokio::test]
+async fn either_kind_of_gateway_is_deleted_by_the_name_that_they_share() {
+    const ISTIOS: &str = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge}\n";
+    const KUBERNETES: &str =
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: edge}\n";
+    let named = DocumentKey { name: "edge".to_owned(), ..key(Kind::Gateway) };
+    let check = async |text: &str, expected: &[Kind]| {
+        let fixture = fixture();
+        fixture.apply("edge.yaml", text).await;
+        let catalog = fixture.catalog().await;
+        let plan = plan_delete(&catalog, std::slice::from_ref(&named), &[], &BTreeSet::new()).unwrap();
+        let gone: Vec<Kind> = plan.changes.iter().map(|change| change.key.kind).collect();
+        assert_eq!(gone, expected);
+    };
+    check(ISTIOS, &[Kind::Gateway]).await;
+    check(KUBERNETES, &[Kind::KubernetesGateway]).await;
+    check(&format!("{ISTIOS}---\n{KUBERNETES}"), &[Kind::Gateway]).await;
+}
+
+#[tokio::test]
 async fn files_name_what_is_deleted() {
     const DEPLOYMENT: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: reviews}\n";
     let fixture = fixture();

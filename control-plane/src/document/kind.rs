@@ -76,6 +76,11 @@ impl Kind {
         KINDS.iter().find(|facts| means(facts.name)).and_then(|facts| facts.fate.kind())
     }
 
+    /// Whether a user who names `named` means this kind: the two gateways share a name.
+    pub fn is_meant_by(self, named: Self) -> bool {
+        self == named || (self, named) == (Self::KubernetesGateway, Self::Gateway)
+    }
+
     /// Whether the kind is kept for what it says about workloads, and carries no configuration.
     pub fn is_workload_fact(self) -> bool {
         matches!(self, Self::Deployment | Self::EndpointSlice)
