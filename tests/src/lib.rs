@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! [`echo`] a service that says who answered · [`process`] a child process with its output · [`control_plane`] `mesh serve` and the commands against it ·
+//! [`echo`] a service that says who answered · [`recorder`] one that notes what it got · [`process`] a child process with its output · [`control_plane`] `mesh serve` and the commands against it ·
 //! [`member`] a process of the mesh inside the test's own · [`stranger`] one that is no member · [`log`] what members tell
 //! their operators · [`wait`] bounded waiting.
 
@@ -11,6 +11,7 @@ pub mod echo;
 pub mod log;
 pub mod member;
 pub mod process;
+pub mod recorder;
 pub mod stranger;
 pub mod wait;
 
@@ -18,6 +19,7 @@ pub use control_plane::ControlPlane;
 pub use echo::Echo;
 pub use member::Served;
 pub use process::Process;
+pub use recorder::{Received, Recorder};
 pub use stranger::Stranger;
 
 /// README's examples compile.

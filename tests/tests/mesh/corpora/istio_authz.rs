@@ -1,10 +1,12 @@
 //! AuthorizationPolicy verdicts on one server, by port, path and identity.
 
+use std::path::Path;
+
 use control_plane::document::Source;
 use control_plane::explain::{Explainer, Verdict};
 use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
+use super::{Asked, Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
 
 /// The server that the head of the cases describes.
 const WORLD: &str = "
@@ -19,24 +21,39 @@ const WORLD: &str = "
 #[test]
 fn policies_let_in_whom_istio_lets_in() {
     let Some(folder) = folder("istio-authz") else { return };
-    let tokens = cases(folder.join("tokens.yaml"));
     let mut tally = Tally::new("istio-authz");
-    for test in cases(folder.join("cases.yaml")).as_array().expect("a list of tests") {
-        let sources = [Source::file("world.yaml", WORLD), source(items(test, "docs"))];
-        for (index, case) in items(test, "cases").iter().enumerate() {
-            for port in items(case, "ports").iter().filter_map(Value::as_str) {
-                let name = format!("{} [{index}] {port}", text(test, "test"));
-                let question = question(test, case, port, &tokens);
-                tally.case(&name, outcome(run(&sources, question, case["allow"] == json!(true))));
-            }
-        }
+    for (asked, allowed) in all(&folder) {
+        tally.case(&asked.name, outcome(run(&asked, allowed)));
     }
     tally.finish(100);
 }
 
-fn run(sources: &[Source], question: Value, allowed: bool) -> Result<(), Outcome> {
-    let mut explainer = Explainer::offline(read(sources)?);
-    let decision = ask(&mut explainer, question)?;
+/// The questions of the corpus.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    all(folder).into_iter().map(|(asked, _)| asked).collect()
+}
+
+/// Each with whether it is let in.
+fn all(folder: &Path) -> Vec<(Asked, bool)> {
+    let tokens = cases(folder.join("tokens.yaml"));
+    let mut all = Vec::new();
+    for test in cases(folder.join("cases.yaml")).as_array().expect("a list of tests") {
+        let sources = vec![Source::file("world.yaml", WORLD), source(items(test, "docs"))];
+        for (index, case) in items(test, "cases").iter().enumerate() {
+            for port in items(case, "ports").iter().filter_map(Value::as_str) {
+                let name = format!("{} [{index}] {port}", text(test, "test"));
+                let question = question(test, case, port, &tokens);
+                let asked = Asked { name, sources: sources.clone(), question };
+                all.push((asked, case["allow"] == json!(true)));
+            }
+        }
+    }
+    all
+}
+
+fn run(asked: &Asked, allowed: bool) -> Result<(), Outcome> {
+    let mut explainer = Explainer::offline(read(&asked.sources)?);
+    let decision = ask(&mut explainer, asked.question.clone())?;
     let inbound = decision.inbound.ok_or_else(|| Outcome::Wrong(format!("{:?}", decision.outcome)))?;
     same("the verdict", inbound.decision, if allowed { Verdict::Allow } else { Verdict::Deny })
 }

@@ -1,12 +1,14 @@
 //! Which DestinationRule applies, and which services and VirtualServices a caller sees.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use control_plane::document::Source;
 use control_plane::explain::{Explainer, Outcome as Answer};
 use control_plane::model::{Caller, Config, View, World};
 use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
+use super::{Asked, Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
 
 #[test]
 fn callers_see_what_is_exported_to_them() {
@@ -32,6 +34,27 @@ fn callers_see_what_is_exported_to_them() {
         tally.case(&format!("service_visibility {}", text(case, "name")), outcome(service(case)));
     }
     tally.finish(21);
+}
+
+/// The questions of the corpus; which DestinationRules apply is asked of the model, which is no question about a request.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    let corpus = cases(folder.join("cases.yaml"));
+    let mut all = Vec::new();
+    let documents = items(&corpus["virtual_service_visibility"], "docs");
+    for (index, case) in items(&corpus["virtual_service_visibility"], "cases").iter().enumerate() {
+        let hosts = documents.iter().flat_map(|document| items(&document["spec"], "hosts"));
+        all.extend(hosts.map(|host| Asked {
+            name: format!("virtual_service_visibility [{index}] {}", host.as_str().unwrap_or_default()),
+            sources: vec![routed(documents)],
+            question: seen_by(case, host),
+        }));
+    }
+    all.extend(items(&corpus, "service_visibility").iter().map(|case| Asked {
+        name: format!("service_visibility {}", text(case, "name")),
+        sources: vec![exported(case)],
+        question: called_by(case),
+    }));
+    all
 }
 
 /// A service of some namespace, as the cases presume one.
@@ -119,39 +142,55 @@ fn virtual_services(documents: &[Value], case: &Value) -> Result<(), Outcome> {
             "the caller is a gateway, which explain answers `unsupported`".to_owned(),
         ));
     }
-    let routed: Vec<Value> = documents
-        .iter()
-        .map(|document| {
-            let mut document = valid(document);
-            document["spec"]["http"] = json!([{"directResponse": {"status": 200}}]);
-            document
-        })
-        .collect();
-    let mut explainer = Explainer::offline(read(&[source(&routed)])?);
+    let mut explainer = Explainer::offline(read(&[routed(documents)])?);
     let expected = items(case, "expect_hosts_in_order");
     for host in documents.iter().flat_map(|document| items(&document["spec"], "hosts")) {
-        let url = format!("http://{}/", host.as_str().unwrap_or_default());
-        let from = json!({"namespace": case["client_namespace"]});
-        let question = json!({"url": url, "from": from, "mesh": {"root_namespace": "zzz"}});
-        let seen = ask(&mut explainer, question)?.outcome == Answer::DirectResponse;
-        same(&url, seen, expected.contains(host))?;
+        let seen = ask(&mut explainer, seen_by(case, host))?.outcome == Answer::DirectResponse;
+        same(host.as_str().unwrap_or_default(), seen, expected.contains(host))?;
     }
     Ok(())
 }
 
+/// The documents, each of which answers by itself.
+fn routed(documents: &[Value]) -> Source {
+    let answering = documents.iter().map(|document| {
+        let mut document = valid(document);
+        document["spec"]["http"] = json!([{"directResponse": {"status": 200}}]);
+        document
+    });
+    source(&answering.collect::<Vec<_>>())
+}
+
+fn seen_by(case: &Value, host: &Value) -> Value {
+    let url = format!("http://{}/", host.as_str().unwrap_or_default());
+    let from = json!({"namespace": case["client_namespace"]});
+    let mut question = json!({"url": url, "from": from, "mesh": {"root_namespace": "zzz"}});
+    if text(case, "gateway") != "mesh" {
+        question["gateway"] = case["gateway"].clone();
+    }
+    question
+}
+
 fn service(case: &Value) -> Result<(), Outcome> {
+    let mut explainer = Explainer::offline(read(&[exported(case)])?);
+    let decision = ask(&mut explainer, called_by(case))?;
+    same("seen", decision.outcome == Answer::Forward, case["visible"] == json!(true))
+}
+
+fn exported(case: &Value) -> Source {
     let mut called = entry("called.example.com", text(case, "service_namespace"));
     if case["exportTo"].is_array() {
         called["spec"]["exportTo"] = case["exportTo"].clone();
     }
-    let mut explainer = Explainer::offline(read(&[source([&called])])?);
+    source([&called])
+}
+
+fn called_by(case: &Value) -> Value {
     let defaults = &case["default_service_export_to"];
     let mesh = match defaults.is_array() {
         true => json!({"default_export_to": {"service": defaults}}),
         false => json!({}),
     };
     let from = json!({"namespace": case["client_namespace"]});
-    let decision =
-        ask(&mut explainer, json!({"url": "http://called.example.com/", "from": from, "mesh": mesh}))?;
-    same("seen", decision.outcome == Answer::Forward, case["visible"] == json!(true))
+    json!({"url": "http://called.example.com/", "from": from, "mesh": mesh})
 }

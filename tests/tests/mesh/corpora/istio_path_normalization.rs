@@ -1,10 +1,12 @@
 //! What a server makes of a path, at each level.
 
+use std::path::Path;
+
 use control_plane::document::DocumentSet;
 use control_plane::explain::{Explainer, Verdict};
 use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, cases, folder, items, outcome, same, text};
+use super::{Asked, Outcome, Tally, ask, cases, folder, items, outcome, same, text};
 
 #[test]
 fn paths_are_made_canonical_as_in_istio() {
@@ -21,12 +23,28 @@ fn paths_are_made_canonical_as_in_istio() {
     tally.finish(171);
 }
 
-fn run(explainer: &mut Explainer, level: &str, sent: &str, seen: &str) -> Result<(), Outcome> {
-    let question: Value = json!({
+/// The questions of the corpus.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    let mut all = Vec::new();
+    for (group, level) in cases(folder.join("cases.yaml")).as_object().expect("groups") {
+        all.extend(items(level, "expect").iter().map(|pair| {
+            let sent = pair[0].as_str().unwrap_or_default();
+            let question = question(text(level, "normalization"), sent);
+            Asked { name: format!("{group} {sent}"), sources: Vec::new(), question }
+        }));
+    }
+    all
+}
+
+fn question(level: &str, sent: &str) -> Value {
+    json!({
         "url": format!("http://b{sent}"), "inbound_only": true, "at": {"namespace": "ns1", "labels": {"app": "b"}},
         "mesh": {"path_normalization": level},
-    });
-    let decision = ask(explainer, question)?;
+    })
+}
+
+fn run(explainer: &mut Explainer, level: &str, sent: &str, seen: &str) -> Result<(), Outcome> {
+    let decision = ask(explainer, question(level, sent))?;
     let inbound = decision.inbound.ok_or_else(|| Outcome::Wrong("no inbound side".to_owned()))?;
     if seen == "400" {
         same("the status", (inbound.status, inbound.decision), (Some(400), Verdict::Deny))

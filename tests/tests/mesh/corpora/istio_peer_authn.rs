@@ -1,10 +1,12 @@
 //! Which mode a server's port has, and what becomes of each transport.
 
+use std::path::Path;
+
 use control_plane::document::Source;
 use control_plane::explain::{Explainer, TransportResult};
 use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
+use super::{Asked, Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
 
 #[test]
 fn servers_take_the_transports_that_istio_takes() {
@@ -14,19 +16,45 @@ fn servers_take_the_transports_that_istio_takes() {
     for case in items(&corpus, "compose") {
         tally.case(&format!("compose {}", text(case, "name")), outcome(compose(case)));
     }
-    for row in items(&corpus["inbound_matrix"], "rows") {
-        for mode in ["DISABLE", "PERMISSIVE", "STRICT"] {
-            let name = format!("matrix {} {mode}", text(row, "name"));
-            tally.case(&name, outcome(matrix(row, mode)));
-        }
-    }
-    for case in items(&corpus, "port_level") {
-        for call in items(case, "calls") {
-            let name = format!("{} {} {}", text(case, "name"), call["port"], text(call, "transport"));
-            tally.case(&name, outcome(port_level(case, call)));
-        }
+    for (asked, expected) in transports(&corpus) {
+        tally.case(&asked.name, outcome(transport(&asked, &expected)));
     }
     tally.finish(55);
+}
+
+/// The questions of the corpus.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    let corpus = cases(folder.join("cases.yaml"));
+    let mut all = Vec::new();
+    for case in items(&corpus, "compose") {
+        let sources = vec![composed(case)];
+        all.extend(modes(case).into_iter().map(|(port, _)| Asked {
+            name: format!("compose {} {port}", text(case, "name")),
+            sources: sources.clone(),
+            question: at_port(port),
+        }));
+    }
+    all.extend(transports(&corpus).into_iter().map(|(asked, _)| asked));
+    all
+}
+
+/// Calls by some transport, each with what is expected of it.
+fn transports(corpus: &Value) -> Vec<(Asked, String)> {
+    let mut all = Vec::new();
+    for row in items(&corpus["inbound_matrix"], "rows") {
+        all.extend(["DISABLE", "PERMISSIVE", "STRICT"].map(|mode| {
+            let name = format!("matrix {} {mode}", text(row, "name"));
+            (Asked { name, sources: matrix(mode), question: call(row) }, text(row, mode).to_owned())
+        }));
+    }
+    for case in items(corpus, "port_level") {
+        all.extend(items(case, "calls").iter().map(|one| {
+            let name = format!("{} {} {}", text(case, "name"), one["port"], text(one, "transport"));
+            let asked = Asked { name, sources: port_level(case), question: call(one) };
+            (asked, text(one, "expect").to_owned())
+        }));
+    }
+    all
 }
 
 fn policy(namespace: &str, spec: Value) -> Value {
@@ -37,21 +65,29 @@ fn policy(namespace: &str, spec: Value) -> Value {
 }
 
 fn compose(case: &Value) -> Result<(), Outcome> {
-    let documents: Vec<Value> = items(case, "policies").iter().map(document).collect();
-    let mut explainer = Explainer::offline(read(&[source(&documents)])?);
-    let mut check = |port: u64, mode: &Value| {
-        let at =
-            json!({"namespace": "my-ns", "labels": {"app": "foo", "stage": "prod"}, "workload_port": port});
-        let mesh = json!({"root_namespace": "root-namespace"});
-        let question = json!({"url": "http://x/", "inbound_only": true, "at": at, "mesh": mesh});
-        let inbound = ask(&mut explainer, question)?.inbound;
-        same("the mode", inbound.map(|inbound| inbound.mtls_mode).as_deref(), mode.as_str())
-    };
-    check(7, &case["expected"]["mode"])?;
-    for (port, mode) in case["expected"]["perPort"].as_object().into_iter().flatten() {
-        check(port.parse().unwrap_or_default(), mode)?;
+    let mut explainer = Explainer::offline(read(&[composed(case)])?);
+    for (port, mode) in modes(case) {
+        let inbound = ask(&mut explainer, at_port(port))?.inbound;
+        same("the mode", inbound.map(|inbound| inbound.mtls_mode).as_deref(), mode.as_str())?;
     }
     Ok(())
+}
+
+fn composed(case: &Value) -> Source {
+    source(&items(case, "policies").iter().map(document).collect::<Vec<_>>())
+}
+
+/// The mode of a port that no policy names, and of each that one names.
+fn modes(case: &Value) -> Vec<(u64, Value)> {
+    let ports = case["expected"]["perPort"].as_object().into_iter().flatten();
+    let named = ports.map(|(port, mode)| (port.parse().unwrap_or_default(), mode.clone()));
+    std::iter::once((7, case["expected"]["mode"].clone())).chain(named).collect()
+}
+
+fn at_port(port: u64) -> Value {
+    let at = json!({"namespace": "my-ns", "labels": {"app": "foo", "stage": "prod"}, "workload_port": port});
+    let mesh = json!({"root_namespace": "root-namespace"});
+    json!({"url": "http://x/", "inbound_only": true, "at": at, "mesh": mesh})
 }
 
 /// The corpus's shorthand as a document: names with blanks, times in seconds.
@@ -65,15 +101,14 @@ fn document(policy: &Value) -> Value {
     written
 }
 
-fn matrix(row: &Value, mode: &str) -> Result<(), Outcome> {
+fn matrix(mode: &str) -> Vec<Source> {
     let service = "{apiVersion: v1, kind: Service, metadata: {name: s, namespace: app}, spec: {selector: {app: s}, ports: [
         {port: 70, name: tcp}, {port: 80, name: http}, {port: 81, name: auto}]}}";
     let policy = policy("istio-system", json!({"mtls": {"mode": mode}}));
-    let sources = [Source::file("service.yaml", service), source([&policy])];
-    transport(&sources, row, text(row, mode))
+    vec![Source::file("service.yaml", service), source([&policy])]
 }
 
-fn port_level(case: &Value, call: &Value) -> Result<(), Outcome> {
+fn port_level(case: &Value) -> Vec<Source> {
     let declared = &case["policy"];
     let ports = declared["ports"].as_object().into_iter().flatten();
     let ports: serde_json::Map<String, Value> =
@@ -86,19 +121,21 @@ fn port_level(case: &Value, call: &Value) -> Result<(), Outcome> {
         ),
         None => String::new(),
     };
-    let sources = [Source::file("service.yaml", service), source([&policy("app", spec)])];
-    transport(&sources, call, text(call, "expect"))
+    vec![Source::file("service.yaml", service), source([&policy("app", spec)])]
 }
 
-fn transport(sources: &[Source], call: &Value, expected: &str) -> Result<(), Outcome> {
-    let mut explainer = Explainer::offline(read(sources)?);
+fn call(call: &Value) -> Value {
     let protocol = call["protocol"].as_str().unwrap_or("http");
     let scheme = if protocol == "tcp" { "tcp" } else { "http" };
-    let question = json!({
+    json!({
         "url": format!("{scheme}://s.app:{}", call["port"]), "protocol": protocol, "transport": call["transport"],
         "inbound_only": true, "at": {"namespace": "app", "labels": {"app": "s"}, "port": call["port"]},
-    });
-    let inbound = ask(&mut explainer, question)?.inbound;
+    })
+}
+
+fn transport(asked: &Asked, expected: &str) -> Result<(), Outcome> {
+    let mut explainer = Explainer::offline(read(&asked.sources)?);
+    let inbound = ask(&mut explainer, asked.question.clone())?.inbound;
     let result = inbound.map(|inbound| inbound.transport_result);
     // "ok" also says that bytes pass to the application unterminated.
     let wanted: &[TransportResult] = match expected {

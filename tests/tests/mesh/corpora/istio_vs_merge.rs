@@ -1,10 +1,12 @@
 //! Which VirtualService or HTTPRoute speaks for a host.
 
+use std::path::Path;
+
 use control_plane::document::Source;
 use control_plane::explain::{Explainer, Outcome as Answer};
 use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
+use super::{Asked, Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
 
 #[test]
 fn one_document_speaks_for_a_host() {
@@ -22,12 +24,34 @@ fn one_document_speaks_for_a_host() {
     tally.finish(18);
 }
 
+/// The questions of the corpus, one for each host of a case.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    let corpus = cases(folder.join("cases.yaml"));
+    let known = Source::file("known.yaml", text(&corpus, "known_services"));
+    let mut all = Vec::new();
+    for case in items(&corpus, "cases") {
+        for variant in ["virtualservice", "httproute"] {
+            let sources = vec![known.clone(), source(items(&case[variant], "docs"))];
+            let hosts = case[variant]["expect_host_to_cluster"].as_object().into_iter().flatten();
+            all.extend(hosts.map(|(host, _)| Asked {
+                name: format!("{} ({variant}) {host}", text(case, "name")),
+                sources: sources.clone(),
+                question: question(case, host),
+            }));
+        }
+    }
+    all
+}
+
+fn question(case: &Value, host: &str) -> Value {
+    let url = format!("http://{}:{}/", host.replace('*', "any"), case["port"]);
+    json!({"url": url, "from": {"namespace": text(case, "client_namespace")}})
+}
+
 fn run(known: &Source, case: &Value, variant: &Value) -> Result<(), Outcome> {
     let mut explainer = Explainer::offline(read(&[known.clone(), source(items(variant, "docs"))])?);
     for (host, cluster) in variant["expect_host_to_cluster"].as_object().into_iter().flatten() {
-        let url = format!("http://{}:{}/", host.replace('*', "any"), case["port"]);
-        let from = json!({"namespace": text(case, "client_namespace")});
-        let decision = ask(&mut explainer, json!({"url": url, "from": from}))?;
+        let decision = ask(&mut explainer, question(case, host))?;
         let first = decision.destinations.first();
         let found = first.map(|one| {
             format!("outbound|{}|{}|{}", one.port, one.subset.as_deref().unwrap_or_default(), one.host)

@@ -1,10 +1,12 @@
 //! VirtualServices: request in, answer out.
 
+use std::path::Path;
+
 use control_plane::document::Source;
 use control_plane::explain::{Decision, Explainer, UpstreamTls};
 use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
+use super::{Asked, Outcome, Tally, ask, cases, folder, items, outcome, read, same, source, text};
 
 /// The world that the head of the cases describes.
 const WORLD: &str = "
@@ -21,19 +23,31 @@ const WORLD: &str = "
 fn virtual_services_route_as_istio_does() {
     let Some(folder) = folder("istio-vs-traffic") else { return };
     let mut tally = Tally::new("istio-vs-traffic");
-    for test in cases(folder.join("cases.yaml")).as_array().expect("a list of tests") {
-        let sources = [Source::file("world.yaml", WORLD), source(items(test, "docs"))];
-        for (index, case) in items(test, "cases").iter().enumerate() {
-            let name =
-                format!("{} [{}]", text(test, "name"), case["name"].as_str().unwrap_or(&index.to_string()));
-            tally.case(&name, outcome(run(&sources, case)));
-        }
+    for (asked, case) in all(&folder) {
+        tally.case(&asked.name, outcome(run(&asked, &case)));
     }
     tally.finish(17);
 }
 
-fn run(sources: &[Source], case: &Value) -> Result<(), Outcome> {
-    let mut explainer = Explainer::offline(read(sources)?);
+/// The questions of the corpus.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    all(folder).into_iter().map(|(asked, _)| asked).collect()
+}
+
+fn all(folder: &Path) -> Vec<(Asked, Value)> {
+    let mut all = Vec::new();
+    for test in cases(folder.join("cases.yaml")).as_array().expect("a list of tests") {
+        let sources = vec![Source::file("world.yaml", WORLD), source(items(test, "docs"))];
+        for (index, case) in items(test, "cases").iter().enumerate() {
+            let name =
+                format!("{} [{}]", text(test, "name"), case["name"].as_str().unwrap_or(&index.to_string()));
+            all.push((Asked { name, sources: sources.clone(), question: question(case) }, case.clone()));
+        }
+    }
+    all
+}
+
+fn question(case: &Value) -> Value {
     let request = &case["request"];
     let host = text(request, "host");
     let port = request["port"].as_u64().unwrap_or(80);
@@ -48,18 +62,22 @@ fn run(sources: &[Source], case: &Value) -> Result<(), Outcome> {
         headers.push(("host".to_owned(), json!(dialled)));
         dialled = authority(other);
     }
-    let protocol = request["protocol"].as_str().unwrap_or("http");
-    let question = |url: String| {
-        json!({
-            "method": request["method"].as_str().unwrap_or("GET"), "url": url, "headers": headers, "protocol": protocol,
-            "from": {"namespace": "ns1", "service_account": "a"},
-        })
-    };
-    let mut decision = ask(&mut explainer, question(format!("http://{dialled}{}", text(request, "path"))))?;
-    if request["follow_redirects"] == json!(true)
+    json!({
+        "method": request["method"].as_str().unwrap_or("GET"), "url": format!("http://{dialled}{}", text(request, "path")),
+        "headers": headers, "protocol": request["protocol"].as_str().unwrap_or("http"),
+        "from": {"namespace": "ns1", "service_account": "a"},
+    })
+}
+
+fn run(asked: &Asked, case: &Value) -> Result<(), Outcome> {
+    let mut explainer = Explainer::offline(read(&asked.sources)?);
+    let mut decision = ask(&mut explainer, asked.question.clone())?;
+    if case["request"]["follow_redirects"] == json!(true)
         && let Some(redirect) = &decision.redirect
     {
-        decision = ask(&mut explainer, question(redirect.location.clone()))?;
+        let mut followed = asked.question.clone();
+        followed["url"] = json!(redirect.location);
+        decision = ask(&mut explainer, followed)?;
     }
     compare(&decision, &case["expect"])
 }

@@ -14,6 +14,7 @@ mod istio_peer_authn;
 mod istio_vs_delegate;
 mod istio_vs_merge;
 mod istio_vs_traffic;
+mod sockets;
 mod tally;
 
 use std::path::PathBuf;
@@ -23,6 +24,16 @@ use control_plane::explain::{Decision, Explainer, Question};
 use serde_json::Value;
 
 pub(crate) use tally::{Outcome, Tally};
+
+/// A question of a corpus, and the documents under which it is asked: of `explain`, and of real sockets.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// What the case is called.
+    pub(crate) name: String,
+    pub(crate) sources: Vec<Source>,
+    /// As the contract's JSON.
+    pub(crate) question: Value,
+}
 
 /// The folder of a corpus; none where there are no corpora and none are demanded.
 pub(crate) fn folder(corpus: &str) -> Option<PathBuf> {
@@ -44,13 +55,13 @@ fn cases(file: PathBuf) -> Value {
 }
 
 /// Documents as one source, as a user would write them one after the other.
-fn source<'v>(documents: impl IntoIterator<Item = &'v Value>) -> Source {
+pub(crate) fn source<'v>(documents: impl IntoIterator<Item = &'v Value>) -> Source {
     let texts: Vec<String> = documents.into_iter().map(Value::to_string).collect();
     Source::file("case.yaml", texts.join("\n---\n"))
 }
 
 /// Reads documents, or says by which field the mesh puts them out of scope.
-fn read(sources: &[Source]) -> Result<DocumentSet, Outcome> {
+pub(crate) fn read(sources: &[Source]) -> Result<DocumentSet, Outcome> {
     let reading = DocumentSet::read(sources);
     let gravest = |verdict| reading.reports.iter().find(|report| report.verdict() == verdict);
     if let Some(report) = gravest(Verdict::Invalid) {
@@ -83,7 +94,7 @@ pub(crate) fn named(document: &str, field: &str, message: &str) -> String {
 }
 
 /// Asks a question that is written as the contract's JSON.
-fn ask(explainer: &mut Explainer, question: Value) -> Result<Decision, Outcome> {
+pub(crate) fn ask(explainer: &mut Explainer, question: Value) -> Result<Decision, Outcome> {
     let question: Question =
         serde_json::from_value(question).map_err(|error| Outcome::Wrong(error.to_string()))?;
     explainer.answer(&question).map_err(|error| Outcome::Wrong(error.to_string()))
@@ -111,6 +122,6 @@ pub(crate) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap_or_default()
 }
 
-fn items<'v>(value: &'v Value, key: &str) -> &'v [Value] {
+pub(crate) fn items<'v>(value: &'v Value, key: &str) -> &'v [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }

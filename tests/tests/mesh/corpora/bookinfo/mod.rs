@@ -7,28 +7,44 @@ use std::path::Path;
 
 use control_plane::document::Source;
 use control_plane::explain::{Decision, Explainer};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, folder, outcome, read, same};
+use super::{Asked, Outcome, Tally, ask, folder, outcome, read, same};
 
 pub(crate) use cases::{Case, Set, sets};
 
 #[test]
 fn bookinfo_does_what_its_documents_say() {
     let Some(folder) = folder("bookinfo") else { return };
-    let platform = sources(&folder, "bookinfo/platform/kube");
     let mut tally = Tally::new("bookinfo");
-    for set in sets(&folder) {
+    for (asked, case) in all(&folder) {
+        tally.case(&asked.name, outcome(run(&asked, &case)));
+    }
+    tally.finish(31);
+}
+
+/// The questions of the corpus.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    all(folder).into_iter().map(|(asked, _)| asked).collect()
+}
+
+fn all(folder: &Path) -> Vec<(Asked, Case)> {
+    let platform = sources(folder, "bookinfo/platform/kube");
+    let mut asked = Vec::new();
+    for set in sets(folder) {
         let applied = set.apply.iter().map(|file| {
             let read = std::fs::read_to_string(folder.join(file)).expect("a file of the corpus");
             Source::file(file, read)
         });
-        let all: Vec<Source> = platform.iter().cloned().chain(applied).collect();
-        for (index, case) in set.cases.iter().enumerate() {
-            tally.case(&set.name(index), outcome(run(&all, case)));
-        }
+        let sources: Vec<Source> = platform.iter().cloned().chain(applied).collect();
+        let names: Vec<String> = (0..set.cases.len()).map(|index| set.name(index)).collect();
+        asked.extend(
+            names.into_iter().zip(set.cases).map(|(name, case)| {
+                (Asked { name, sources: sources.clone(), question: question(&case) }, case)
+            }),
+        );
     }
-    tally.finish(31);
+    asked
 }
 
 fn sources(folder: &Path, below: &str) -> Vec<Source> {
@@ -39,12 +55,15 @@ fn sources(folder: &Path, below: &str) -> Vec<Source> {
     files.iter().map(|file| Source::file(file.display().to_string(), read(file))).collect()
 }
 
-fn run(sources: &[Source], case: &Case) -> Result<(), Outcome> {
-    let mut explainer = Explainer::offline(read(sources)?);
+fn question(case: &Case) -> Value {
     let headers: Vec<_> = case.request.headers.iter().collect();
     let from = json!({"service_account": "bookinfo-productpage"});
-    let question = json!({"url": case.request.url(), "headers": headers, "from": from});
-    let decision = ask(&mut explainer, question)?;
+    json!({"url": case.request.url(), "headers": headers, "from": from})
+}
+
+fn run(asked: &Asked, case: &Case) -> Result<(), Outcome> {
+    let mut explainer = Explainer::offline(read(&asked.sources)?);
+    let decision = ask(&mut explainer, asked.question.clone())?;
     let inbound = decision.inbound.as_ref().and_then(|inbound| inbound.status);
     same("the status", decision.status.or(inbound), Some(case.expect.status))?;
     if !case.expect.reaches_backend {

@@ -8,7 +8,7 @@ use control_plane::document::Source;
 use control_plane::explain::Explainer;
 use serde_json::{Value, json};
 
-use super::{Outcome, Tally, ask, cases, folder, items, outcome, read, source, text};
+use super::{Asked, Outcome, Tally, ask, cases, folder, items, outcome, read, source, text};
 
 const MESH: &str = "gateway-conformance-mesh";
 const INFRA: &str = "gateway-conformance-infra";
@@ -16,8 +16,21 @@ const INFRA: &str = "gateway-conformance-infra";
 #[test]
 fn routes_of_a_service_behave_as_the_conformance_tests_demand() {
     let Some(folder) = folder("gateway-api-conformance") else { return };
-    let manifests = folder.join("manifests");
     let mut tally = Tally::new("gateway-api-conformance");
+    for (asked, case) in all(&folder) {
+        tally.case(&asked.name, outcome(run(&asked, &case)));
+    }
+    tally.finish(189);
+}
+
+/// The questions of the corpus.
+pub(super) fn asked(folder: &Path) -> Vec<Asked> {
+    all(folder).into_iter().map(|(asked, _)| asked).collect()
+}
+
+fn all(folder: &Path) -> Vec<(Asked, Value)> {
+    let manifests = folder.join("manifests");
+    let mut all = Vec::new();
     for test in cases(folder.join("cases.yaml")).as_array().expect("a list of tests") {
         let mesh = text(test, "suite") == "mesh";
         if !mesh && test["transposable_to_mesh"] != json!(true) {
@@ -26,10 +39,10 @@ fn routes_of_a_service_behave_as_the_conformance_tests_demand() {
         for (index, case) in items(test, "cases").iter().enumerate() {
             let name = format!("{} [{index}]", text(test, "test"));
             let sources = sources(&manifests, test, mesh, !WITHOUT_GRANTS.contains(&name.as_str()));
-            tally.case(&name, outcome(run(&sources, case, mesh)));
+            all.push((Asked { name, sources, question: question(case, mesh) }, case.clone()));
         }
     }
-    tally.finish(189);
+    all
 }
 
 fn sources(manifests: &Path, test: &Value, mesh: bool, grants: bool) -> Vec<Source> {
@@ -69,13 +82,22 @@ fn transposed(mut document: Value) -> Value {
     document
 }
 
-fn run(sources: &[Source], case: &Value, mesh: bool) -> Result<(), Outcome> {
-    let request = &case["request"];
-    let host = request["host"].as_str().unwrap_or("echo");
-    if host.contains('<') {
+fn run(asked: &Asked, case: &Value) -> Result<(), Outcome> {
+    let url = text(&asked.question, "url");
+    if url.contains('<') {
         return Err(Outcome::OutOfScope("the case dials an address that only a cluster knows".to_owned()));
     }
-    let mut explainer = Explainer::offline(read(sources)?);
+    let mut explainer = Explainer::offline(read(&asked.sources)?);
+    let decision = ask(&mut explainer, asked.question.clone())?;
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let method = text(&asked.question, "method");
+    expectation::compare(&decision, case, &expectation::Sent { method, path, host })
+}
+
+fn question(case: &Value, mesh: bool) -> Value {
+    let request = &case["request"];
+    let host = request["host"].as_str().unwrap_or("echo");
     let dialled = if mesh { host.to_owned() } else { format!("front.{INFRA}") };
     let said = ["headers", "metadata"].into_iter().filter_map(|key| request[key].as_object()).flatten();
     let mut headers: Vec<(String, Value)> = said.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -94,12 +116,10 @@ fn run(sources: &[Source], case: &Value, mesh: bool) -> Result<(), Outcome> {
         }
     };
     let namespace = case["client_namespace"].as_str().unwrap_or(if mesh { MESH } else { INFRA });
-    let question = json!({
+    json!({
         "method": method, "url": format!("http://{dialled}{path}"), "headers": headers,
         "protocol": protocol, "from": {"namespace": namespace},
-    });
-    let decision = ask(&mut explainer, question)?;
-    expectation::compare(&decision, case, &expectation::Sent { method, path: &path, host: &dialled })
+    })
 }
 
 /// The conformance tests' own echo service where a case names no other.
