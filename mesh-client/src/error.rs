@@ -77,10 +77,12 @@ pub enum ClientError {
         status: StatusCode,
     },
     /// Nobody of the cluster may be asked.
-    #[error("{cluster}: no healthy upstream")]
+    #[error("{cluster}: no healthy upstream{}", unresolved.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
     NoHealthyEndpoint {
         /// The cluster's name.
         cluster: Arc<str>,
+        /// Why one of its names has no address.
+        unresolved: Option<Arc<str>>,
     },
     /// No connection came about.
     #[error(transparent)]

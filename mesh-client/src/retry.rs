@@ -57,7 +57,8 @@ impl Forwarding<'_> {
         loop {
             let Some(endpoint) = self.pick(&tried, rng) else {
                 let cluster = self.cluster.spec.name.clone();
-                return Err(last.unwrap_or(ClientError::NoHealthyEndpoint { cluster }));
+                let unresolved = self.cluster.unresolved.clone();
+                return Err(last.unwrap_or(ClientError::NoHealthyEndpoint { cluster, unresolved }));
             };
             let address = endpoint.spec.address;
             if let Some(policy) = self.policy.filter(|_| waits || tried.contains(&address)) {

@@ -13,7 +13,8 @@ use mesh_core::balance::Endpoint;
 use mesh_core::canonical::PathNormalization;
 use mesh_core::mesh::Parts;
 use mesh_core::resource::{
-    BalancerPolicy, ClusterSpec, EndpointSpec, Health, Provenance, UpstreamProtocol, UpstreamTls,
+    BalancerPolicy, ClusterSpec, EndpointSource, EndpointSpec, Health, Provenance, UpstreamProtocol,
+    UpstreamTls,
 };
 use mesh_core::route::{
     Forward, HeaderOperations, RetryCondition, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters,
@@ -60,7 +61,7 @@ fn mesh(address: SocketAddr) -> Mesh {
         host: "reviews.default.svc.cluster.local".into(),
         port: 9080,
         subset: None,
-        endpoints_name: "outbound|9080||reviews.default.svc.cluster.local".into(),
+        endpoints: EndpointSource::ControlPlane("outbound|9080||reviews.default.svc.cluster.local".into()),
         tls: UpstreamTls::Plaintext,
         plaintext_endpoints: false,
         protocol: UpstreamProtocol::Http2,

@@ -35,6 +35,8 @@ pub struct MeshSettings {
     pub path_normalization: PathNormalization,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// After how long clients look a name up again; at least 5 s.
+    pub dns_refresh_rate: Duration,
     /// Who sees documents that do not say so.
     pub default_export_to: DefaultExportTo,
     /// The headers, in small letters, that go on from a request to those made on its behalf; none switches it off.
@@ -74,6 +76,7 @@ impl Default for MeshSettings {
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             path_normalization: PathNormalization::default(),
             connect_timeout: Duration::from_secs(10),
+            dns_refresh_rate: Duration::from_secs(60),
             default_export_to: DefaultExportTo::default(),
             propagated_headers: PROPAGATED_BY_DEFAULT.iter().map(ToString::to_string).collect(),
         }
@@ -98,6 +101,7 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> MeshSettings {
         outbound_traffic_policy: fields.or_default("outboundTrafficPolicy", object(outbound_traffic_policy)),
         path_normalization: fields.or_default("pathNormalization", object(path_normalization)),
         connect_timeout: fields.optional("connectTimeout", duration).unwrap_or(defaults.connect_timeout),
+        dns_refresh_rate: fields.optional("dnsRefreshRate", duration).unwrap_or(defaults.dns_refresh_rate),
         default_export_to: default_export_to(fields),
         propagated_headers: fields
             .optional("propagatedHeaders", propagated_headers)
@@ -125,7 +129,6 @@ fn not_yet(fields: &mut Fields<'_, '_>) {
     fields.unsupported("discoverySelectors", opaque);
     fields.unsupported("serviceEntryVisibility", opaque);
     fields.unsupported("numTrustedProxies", integer(0, i64::from(u32::MAX)));
-    fields.unsupported("dnsRefreshRate", duration);
     fields.unsupported("drainDuration", duration);
     fields.unsupported("terminationDrainDuration", duration);
 }

@@ -32,6 +32,8 @@ pub struct ServiceEntry {
     pub workload_selector: Option<BTreeMap<String, String>>,
     /// Who sees it; empty is the mesh's default.
     pub export_to: Vec<String>,
+    /// Names under which endpoints may answer, besides those of their service accounts.
+    pub subject_alt_names: Vec<String>,
 }
 
 /// One port of a ServiceEntry.
@@ -62,7 +64,7 @@ pub enum Location {
 /// How the endpoints of a service are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resolution {
-    /// The host that is called is resolved by the caller.
+    /// The host that is called is resolved, whatever else is given.
     #[default]
     None,
     /// They are given.
@@ -86,8 +88,8 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> ServiceEntry {
         endpoints: fields.list("endpoints", object(workload_entry::decode)),
         workload_selector: fields.optional("workloadSelector", object(workload_selector)),
         export_to: fields.or_default("exportTo", name::export_to),
+        subject_alt_names: fields.list("subjectAltNames", some_text),
     };
-    fields.unsupported("subjectAltNames", |value| value.items(some_text));
     let subnets = addresses(fields);
     whole(fields, &entry, subnets);
     entry
@@ -180,18 +182,17 @@ fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
         let message = "several hosts share a port on which nothing tells them apart";
         fields.conflict("hosts", message, "write one entry for each host, or say `protocol: HTTP` or TLS");
     }
-    if entry.workload_selector.is_some() && entry.resolution != Resolution::Static {
+    if entry.workload_selector.is_some() && entry.resolution == Resolution::None {
         fields.suspicious(
             "workloadSelector",
-            "acts with `resolution: STATIC` only",
+            "`resolution: NONE` calls the host and nobody else",
             "set `resolution: STATIC`",
         );
     }
     check_endpoints(fields, entry);
 }
 
-/// What each way of finding endpoints excludes, and which of them this mesh does not have yet: without DNS an entry that
-/// names no endpoint would have none, and its host would be lost where before it could be called.
+/// What each way of finding endpoints excludes.
 fn resolution_agrees(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
     let wildcard = entry.hosts.iter().any(|host| host.value.starts_with('*'));
     match entry.resolution {
@@ -214,13 +215,6 @@ fn resolution_agrees(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets:
             fields.conflict("hosts", "a wildcard cannot be resolved", "add endpoints, or name the host");
         }
         _ => {}
-    }
-    if entry.resolution != Resolution::Static
-        && entry.endpoints.is_empty()
-        && entry.workload_selector.is_none()
-    {
-        let message = "endpoints that DNS alone knows are not honoured by this mesh yet";
-        fields.not_honoured("resolution", message, "write `resolution: STATIC` and the endpoints");
     }
 }
 

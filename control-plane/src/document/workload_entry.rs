@@ -40,14 +40,18 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> WorkloadEntry {
         weight: fields.optional("weight", unsigned).filter(|weight| *weight > 0),
         service_account: fields.optional("serviceAccount", text).filter(|account| !account.is_empty()),
     };
-    fields.unsupported("network", text);
+    // Without gateways between networks an endpoint is reached at its address, whichever network that is in.
+    fields.no_effect("network", text);
     check_address(fields, &entry);
     entry
 }
 
 fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {
     if entry.address.is_empty() {
-        if !fields.has("network") {
+        if fields.has("network") {
+            let message = "a workload without address is reached through its network's gateway, which this mesh does not have";
+            fields.not_honoured("network", message, "add the workload's address");
+        } else {
             fields.missing("address", "is required and absent", "add an IP address or a DNS name");
         }
         return;
@@ -64,14 +68,10 @@ fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {
                 "use an IP address",
             );
         }
-    } else if entry.address.parse::<std::net::IpAddr>().is_err() {
-        match name::domain(&entry.address) {
-            Err(reason) => fields.invalid("address", reason, "write an IP address or a DNS name"),
-            Ok(()) => {
-                let message = "addresses that DNS must be asked for are not honoured by this mesh yet";
-                fields.not_honoured("address", message, "write the IP address");
-            }
-        }
+    } else if entry.address.parse::<std::net::IpAddr>().is_err()
+        && let Err(reason) = name::domain(&entry.address)
+    {
+        fields.invalid("address", reason, "write an IP address or a DNS name");
     }
 }
 

@@ -1,14 +1,18 @@
 //! The choices of a split as the answer lists them: who serves each, how it is spoken to, and whether it takes anything.
 
+use std::net::SocketAddr;
+
 use http::StatusCode;
-use mesh_core::resource::{BalancerPolicy, Health, ServerVerification, UpstreamTls as WireTls};
+use mesh_core::resource::{
+    BalancerPolicy, EndpointSource, Health, ServerVerification, UpstreamTls as WireTls,
+};
 use mesh_core::route::{Split, WeightedDestination};
 use mesh_core::snapshot::Cluster;
 use mesh_core::status::Fault;
 
 use super::decision::{Decision, Destination, DocumentAt, EndpointSeen, UpstreamTls};
 use super::outbound::owned;
-use crate::model::is_untold;
+use crate::model::{address_of_name, is_untold};
 use crate::translate::name::{ClusterName, FORBIDDEN};
 
 /// Lists a split's choices, and takes the one that is followed further: the sure one, else the first that takes requests.
@@ -79,7 +83,7 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
         .iter()
         .map(|rule| DocumentAt { document: owned(&rule.document), at: owned(&rule.at) });
     let seen = endpoints.iter().map(|endpoint| EndpointSeen {
-        address: (!is_untold(endpoint.spec.address)).then(|| endpoint.spec.address.to_string()),
+        address: told(&spec.endpoints, endpoint.spec.address),
         workload: owned(&endpoint.spec.workload),
         locality: owned(&endpoint.spec.locality),
         priority: endpoint.spec.priority,
@@ -97,4 +101,16 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
             .collect(),
         ..named
     }
+}
+
+/// An endpoint's address, or the name that leads to it; none where no document tells either.
+fn told(source: &EndpointSource, address: SocketAddr) -> Option<String> {
+    let targets = match source {
+        EndpointSource::Dns(dns) => &*dns.targets,
+        EndpointSource::ControlPlane(_) => &[],
+    };
+    let mut names = targets.iter().map(|target| &target.host);
+    let name = names.find(|name| address_of_name(name, address.port()) == address);
+    let named = name.map(|name| format!("{name}:{}", address.port()));
+    named.or_else(|| (!is_untold(address)).then(|| address.to_string()))
 }

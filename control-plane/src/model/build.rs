@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mesh_core::resource::Health;
+use mesh_core::resource::{DnsAddresses, Health};
 
+use super::Labels;
 use super::config::Config;
 use super::declared::Declared;
 use super::delegate::Delegates;
@@ -16,7 +17,7 @@ use super::visibility::Visibility;
 use super::workload::{Listening, Workload};
 use crate::document::{
     self, ContainerPort, Deployment, Document, DocumentSet, EndpointSlice, GrpcRoute, HttpRoute, Location,
-    MeshSettings, SERVICE_NAME_LABEL, ServiceEntry, SliceEndpoint, SpecOf, WorkloadEntry,
+    MeshSettings, Resolution, SERVICE_NAME_LABEL, ServiceEntry, SliceEndpoint, SpecOf, WorkloadEntry,
 };
 
 impl Config {
@@ -120,6 +121,9 @@ fn kubernetes(
         ports: ports.collect(),
         selector: selects.then(|| spec.selector.clone()),
         inline,
+        by_host: false,
+        addresses: DnsAddresses::All,
+        subject_alt_names: Vec::new(),
         entry: None,
         visibility: Visibility::new(&exported_to(document), namespace, &settings.default_export_to.service),
     }
@@ -197,7 +201,7 @@ fn entry(document: &Document, spec: &ServiceEntry, settings: &MeshSettings) -> V
         .iter()
         .enumerate()
         .filter_map(|(index, endpoint)| {
-            workload(&format!("{}-{index}", document.key.name), namespace, endpoint)
+            workload(&format!("{}-{index}", document.key.name), namespace, endpoint, &endpoint.labels)
         })
         .collect();
     let service = |host: &str| Service {
@@ -208,8 +212,17 @@ fn entry(document: &Document, spec: &ServiceEntry, settings: &MeshSettings) -> V
             Location::External => Origin::External,
         },
         ports: ports.clone(),
-        selector: spec.workload_selector.clone(),
+        // Of NONE the host that is called says all.
+        selector: spec.workload_selector.clone().filter(|_| spec.resolution != Resolution::None),
         inline: inline.clone(),
+        by_host: spec.resolution != Resolution::Static
+            && spec.endpoints.is_empty()
+            && (spec.workload_selector.is_none() || spec.resolution == Resolution::None),
+        addresses: match spec.resolution {
+            Resolution::DnsRoundRobin => DnsAddresses::First,
+            _ => DnsAddresses::All,
+        },
+        subject_alt_names: spec.subject_alt_names.clone(),
         entry: Some(document.key.name.as_str().into()),
         visibility: Visibility::new(&spec.export_to, namespace, &settings.default_export_to.service),
     };
@@ -218,8 +231,12 @@ fn entry(document: &Document, spec: &ServiceEntry, settings: &MeshSettings) -> V
 
 fn workloads(documents: &DocumentSet) -> Vec<Workload> {
     let entries = documents.all::<WorkloadEntry>().into_iter();
-    let entries =
-        entries.filter_map(|(document, spec)| workload(&document.key.name, &document.key.namespace, spec));
+    let entries = entries.filter_map(|(document, spec)| {
+        // The document's own labels are the workload's too, and prevail.
+        let mut labels = spec.labels.clone();
+        labels.extend(document.metadata.labels.clone());
+        workload(&document.key.name, &document.key.namespace, spec, &labels)
+    });
     let deployments = documents.all::<Deployment>().into_iter().map(|(document, deployment)| Workload {
         name: document.key.name.as_str().into(),
         namespace: document.key.namespace.as_str().into(),
@@ -234,10 +251,18 @@ fn workloads(documents: &DocumentSet) -> Vec<Workload> {
     entries.chain(deployments).collect()
 }
 
-/// An endpoint with an IP address; names are resolved by nobody here.
-fn workload(name: &str, namespace: &str, entry: &WorkloadEntry) -> Option<Workload> {
+/// An endpoint at an IP address or a name; one without either is refused with its document.
+fn workload(name: &str, namespace: &str, entry: &WorkloadEntry, labels: &Labels) -> Option<Workload> {
+    let ports = entry.ports.clone();
+    let listening = match entry.address.parse() {
+        Ok(ip) => Listening::Address { ip, ports },
+        Err(_) if entry.address.is_empty() || entry.address.contains('/') => return None,
+        Err(_) => {
+            Listening::Name { name: entry.address.trim_end_matches('.').to_ascii_lowercase().into(), ports }
+        }
+    };
     // Istio's own label says it; without it, an endpoint whose account is known can be held to its identity.
-    let in_mesh = match entry.labels.get("security.istio.io/tlsMode") {
+    let in_mesh = match labels.get("security.istio.io/tlsMode") {
         Some(mode) => mode == "istio",
         None => entry.service_account.is_some(),
     };
@@ -245,8 +270,8 @@ fn workload(name: &str, namespace: &str, entry: &WorkloadEntry) -> Option<Worklo
         name: name.into(),
         namespace: namespace.into(),
         service_account: entry.service_account.as_deref().map(Into::into),
-        labels: Arc::new(entry.labels.clone()),
-        listening: Listening::Address { ip: entry.address.parse().ok()?, ports: entry.ports.clone() },
+        labels: Arc::new(labels.clone()),
+        listening,
         locality: entry.locality.as_deref().map(Into::into),
         weight: entry.weight.unwrap_or(1),
         health: Health::Healthy,

@@ -42,4 +42,4 @@ pub use subset::{SubsetView, Transport};
 pub use virtual_service::{Applicable, ConnectionRule, Routing};
 pub use visibility::Visibility;
 pub use workload::{Binding, Listening, Workload};
-pub use world::{Endpoint, Resolved, World, is_untold};
+pub use world::{Endpoint, Resolved, World, address_of_name, is_untold};

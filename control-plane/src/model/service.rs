@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mesh_core::resource::DnsAddresses;
+
 use super::Labels;
 use super::visibility::Visibility;
 use super::workload::{Listening, Workload};
+use super::world::address_of_name;
 
 /// A host with ports that the mesh knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,12 @@ pub struct Service {
     pub selector: Option<Labels>,
     /// Endpoints written into the document itself.
     pub inline: Vec<Workload>,
+    /// Where no workload serves it: the host that is called is looked up.
+    pub by_host: bool,
+    /// How many of a name's addresses are endpoints.
+    pub addresses: DnsAddresses,
+    /// Names under which its endpoints may answer, besides those of their service accounts.
+    pub subject_alt_names: Vec<String>,
     /// The name of the ServiceEntry that declares it, if one does.
     pub entry: Option<Arc<str>>,
     /// Who may call it.
@@ -103,6 +112,10 @@ impl ServicePort {
             Listening::Address { ip, ports } => {
                 let port = ports.get(&self.name).copied().or_else(|| self.resolve(ports))?;
                 Some((Some(SocketAddr::new(*ip, port)), port))
+            }
+            Listening::Name { name, ports } => {
+                let port = ports.get(&self.name).copied().or_else(|| self.resolve(ports))?;
+                Some((Some(address_of_name(name, port)), port))
             }
             Listening::Untold { ports } => Some((None, self.resolve(ports)?)),
             Listening::Registered(bindings) => {

@@ -1,5 +1,7 @@
 //! One subset of a service's port as one caller sees it: what a cluster and its endpoints are made of.
 
+use std::sync::Arc;
+
 use mesh_core::resource::{BalancerPolicy, MtlsMode, Provenance};
 
 use super::Labels;
@@ -17,6 +19,8 @@ pub struct SubsetView<'w> {
     pub service: &'w Service,
     /// The port.
     pub port: &'w ServicePort,
+    /// The service's host as callers say it, which its own may be a wildcard of.
+    pub host: Arc<str>,
     subset: Option<&'w Subset>,
     rules: Merged<'w>,
 }
@@ -44,17 +48,19 @@ impl World {
             "" => None,
             name => Some(rules.subset(name)?),
         };
-        Some(SubsetView { service, port, subset, rules })
+        Some(SubsetView { service, port, host: name.host.into(), subset, rules })
     }
 }
 
 impl<'w> SubsetView<'w> {
     /// The endpoints that carry the subset's labels. A presumed one is presumed to carry them.
     pub fn endpoints(&self, world: &'w World) -> Vec<Endpoint<'w>> {
-        let mut endpoints = world.endpoints(self.service, self.port);
+        let mut endpoints = world.endpoints(self.service, self.port, &self.host);
         if let Some(subset) = self.subset {
-            endpoints
-                .retain(|endpoint| endpoint.workload.is_none_or(|workload| workload.matches(&subset.labels)));
+            endpoints.retain(|endpoint| match endpoint.workload {
+                Some(workload) => workload.matches(&subset.labels),
+                None => endpoint.name.is_none() || subset.labels.is_empty(),
+            });
         }
         endpoints
     }
@@ -67,7 +73,7 @@ impl<'w> SubsetView<'w> {
             Some((TlsMode::Simple | TlsMode::Mutual, tls)) => Transport::Outside(tls),
             None if !world.settings().auto_mtls => Transport::Plaintext,
             None => {
-                let endpoints = world.endpoints(self.service, self.port);
+                let endpoints = world.endpoints(self.service, self.port, &self.host);
                 let none_takes_it =
                     !endpoints.is_empty() && !endpoints.iter().any(|one| self.takes_mtls(world, one));
                 if none_takes_it { Transport::Plaintext } else { Transport::AutoMtls }
@@ -75,19 +81,21 @@ impl<'w> SubsetView<'w> {
         }
     }
 
-    /// Whether an endpoint is one of the mesh's; a presumed one is, unless its service is outside.
+    /// Whether an endpoint is one of the mesh's; a presumed one is, unless its service is outside. Of what a host's name leads to
+    /// nobody knows that.
     pub fn is_in_mesh(&self, endpoint: &Endpoint<'_>) -> bool {
-        self.service.origin != Origin::External && endpoint.workload.is_none_or(|workload| workload.in_mesh)
+        let in_mesh = endpoint.workload.map_or(endpoint.name.is_none(), |workload| workload.in_mesh);
+        in_mesh && self.service.origin != Origin::External
     }
 
     /// Whether an endpoint is in the mesh and terminates its mTLS.
     pub fn takes_mtls(&self, world: &World, endpoint: &Endpoint<'_>) -> bool {
         let nothing = Labels::new();
-        let (in_mesh, namespace, labels) = match endpoint.workload {
-            Some(workload) => (workload.in_mesh, &workload.namespace, &*workload.labels),
-            None => (true, &self.service.namespace, self.service.selector.as_ref().unwrap_or(&nothing)),
+        let (namespace, labels) = match endpoint.workload {
+            Some(workload) => (&workload.namespace, &*workload.labels),
+            None => (&self.service.namespace, self.service.selector.as_ref().unwrap_or(&nothing)),
         };
-        in_mesh
+        self.is_in_mesh(endpoint)
             && world.config().mtls_mode(namespace, labels, endpoint.workload_port).mode != MtlsMode::Disable
     }
 

@@ -41,6 +41,13 @@ pub enum Listening {
         /// Port by the name of the service's port, where it is another than the service says.
         ports: BTreeMap<String, u16>,
     },
+    /// A name that callers look up; ports as with an address.
+    Name {
+        /// The name.
+        name: Arc<str>,
+        /// As with an address.
+        ports: BTreeMap<String, u16>,
+    },
     /// An address that no document tells, as of a Deployment.
     Untold {
         /// Port by the name that a container gives it.

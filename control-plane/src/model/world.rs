@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use mesh_core::resource::Health;
+use mesh_core::resource::{DnsAddresses, Health};
 
 use super::caller::View;
 use super::carried::Carried;
@@ -15,7 +15,7 @@ use super::fleet::Fleet;
 use super::host;
 use super::service::{Origin, Protocol, Service, ServicePort, TargetPort};
 use super::visibility::Visibility;
-use super::workload::Workload;
+use super::workload::{Listening, Workload};
 use crate::document::MeshSettings;
 
 /// Everything that decides what a caller gets.
@@ -39,16 +39,26 @@ pub struct Resolved<'w> {
 /// One endpoint of a service's port.
 #[derive(Debug, Clone)]
 pub struct Endpoint<'w> {
-    /// The workload; none for a presumed one.
+    /// The workload; none for a presumed one, and for a host that is looked up.
     pub workload: Option<&'w Workload>,
     /// Where callers connect to; from a reserved block where no document tells.
     pub address: SocketAddr,
+    /// The name that callers look up instead.
+    pub name: Option<Arc<str>>,
     /// The workload's own port.
     pub workload_port: u16,
 }
 
 /// Endpoints whose address no document tells get one from this reserved block, which can never be reached.
 const UNTOLD: Ipv4Addr = Ipv4Addr::new(240, 0, 0, 0);
+
+/// What stands for the address of a name here, where nobody looks it up. A name has the same wherever it stands.
+pub fn address_of_name(name: &str, port: u16) -> SocketAddr {
+    // FNV-1a; the upper half of the reserved block is for names.
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    SocketAddr::new(Ipv4Addr::from(hash | 0xF800_0000).into(), port)
+}
 
 /// Whether an address stands for one that no document tells.
 pub fn is_untold(address: SocketAddr) -> bool {
@@ -190,8 +200,13 @@ impl World {
         Self { config, fleet: Arc::clone(&self.fleet), granted: Arc::new(granted), presume: self.presume }
     }
 
-    /// The endpoints of a service's port, subsets aside.
-    pub fn endpoints<'w>(&'w self, service: &'w Service, port: &'w ServicePort) -> Vec<Endpoint<'w>> {
+    /// The endpoints of a service's port, subsets aside; `called` is the service's host as callers say it.
+    pub fn endpoints<'w>(
+        &'w self,
+        service: &'w Service,
+        port: &'w ServicePort,
+        called: &str,
+    ) -> Vec<Endpoint<'w>> {
         let mut untold = u32::from(UNTOLD);
         let mut untold_address = |port: u16| {
             untold = untold.saturating_add(1);
@@ -203,18 +218,23 @@ impl World {
             members += 1;
             let Some((address, workload_port)) = port.on(&service.host, workload) else { continue };
             let address = address.unwrap_or_else(|| untold_address(workload_port));
-            endpoints.push(Endpoint { workload: Some(workload), address, workload_port });
+            let name = match &workload.listening {
+                Listening::Name { name, .. } => Some(name.clone()),
+                _ => None,
+            };
+            endpoints.push(Endpoint { workload: Some(workload), address, name, workload_port });
         }
-        if members == 0 && self.presume {
+        if members == 0 && (self.presume || service.by_host) {
             let workload_port = match port.target {
                 TargetPort::Number(number) => number,
                 TargetPort::Same | TargetPort::Name(_) => port.number,
             };
-            endpoints.push(Endpoint {
-                workload: None,
-                address: untold_address(workload_port),
-                workload_port,
-            });
+            let name = service.by_host.then(|| Arc::from(called));
+            let address = match service.by_host {
+                true => address_of_name(called, workload_port),
+                false => untold_address(workload_port),
+            };
+            endpoints.push(Endpoint { workload: None, address, name, workload_port });
         }
         endpoints
     }
@@ -242,6 +262,9 @@ fn granted_services(config: &Config, fleet: &Fleet) -> HashMap<Arc<str>, Vec<Ser
             ports: service.ports.iter().map(|port| registered_port(*port)).collect(),
             selector: None,
             inline: Vec::new(),
+            by_host: false,
+            addresses: DnsAddresses::All,
+            subject_alt_names: Vec::new(),
             entry: None,
             visibility: Visibility::new(&[], &service.namespace, default),
         });

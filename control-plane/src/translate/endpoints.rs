@@ -17,11 +17,22 @@ use super::cluster::plaintext_mark;
 use super::encode::{self, ENDPOINTS};
 use super::metadata::{self, Entry};
 use super::name::ClusterName;
-use crate::model::{Endpoint, Transport, View, World};
+use crate::model::{Endpoint, SubsetView, Transport, View, World};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
     let name = ClusterName::parse(name)?;
     let subset = world.subset(view, &name)?;
+    // Such clusters have their endpoints within them.
+    let named = subset.endpoints(world).iter().any(|endpoint| endpoint.name.is_some());
+    (!named).then(|| encode::pack(&assignment(world, &subset, &name), &ENDPOINTS))
+}
+
+/// The endpoints of a subset, by address or by name.
+pub(super) fn assignment(
+    world: &World,
+    subset: &SubsetView<'_>,
+    name: &ClusterName<'_>,
+) -> ClusterLoadAssignment {
     let automatic = subset.transport(world) == Transport::AutoMtls;
     let mut localities: BTreeMap<Option<&str>, Vec<LbEndpoint>> = BTreeMap::new();
     for endpoint in subset.endpoints(world) {
@@ -29,12 +40,11 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         let locality = endpoint.workload.and_then(|workload| workload.locality.as_deref());
         localities.entry(locality).or_default().push(lb_endpoint(&endpoint, marked));
     }
-    let assignment = ClusterLoadAssignment {
+    ClusterLoadAssignment {
         cluster_name: name.to_string(),
         endpoints: localities.into_iter().map(|(locality, endpoints)| group(locality, endpoints)).collect(),
         ..ClusterLoadAssignment::default()
-    };
-    Some(encode::pack(&assignment, &ENDPOINTS))
+    }
 }
 
 fn group(locality: Option<&str>, lb_endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
@@ -76,17 +86,24 @@ fn lb_endpoint(endpoint: &Endpoint<'_>, plaintext: bool) -> LbEndpoint {
             value: endpoint.workload.map_or(1, |workload| workload.weight.max(1)),
         }),
         host_identifier: Some(HostIdentifier::Endpoint(wire::Endpoint {
-            address: Some(socket(endpoint.address)),
+            address: Some(match &endpoint.name {
+                Some(name) => host(name.to_string(), endpoint.address.port()),
+                None => socket(endpoint.address),
+            }),
             ..wire::Endpoint::default()
         })),
     }
 }
 
 pub(super) fn socket(address: std::net::SocketAddr) -> Address {
+    host(address.ip().to_string(), address.port())
+}
+
+fn host(address: String, port: u16) -> Address {
     Address {
         address: Some(address::Address::SocketAddress(SocketAddress {
-            address: address.ip().to_string(),
-            port_specifier: Some(PortSpecifier::PortValue(address.port().into())),
+            address,
+            port_specifier: Some(PortSpecifier::PortValue(port.into())),
             ..SocketAddress::default()
         })),
     }

@@ -82,7 +82,8 @@ fn routes(
         let route = |alternative| gateway_route::route(world, view, alternative, port);
         return Some(alternatives.iter().map(route).collect());
     }
-    let whole = ClusterName { port, subset: "", host: &service.host };
+    // Of a wildcard that is looked up, the host that is called says what.
+    let whole = ClusterName { port, subset: "", host: if service.by_host { host } else { &service.host } };
     Some(vec![default_route(&whole)])
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
@@ -12,7 +13,7 @@ use prost::Message;
 use super::*;
 use crate::document::{DocumentSet, Source};
 use crate::model::{Binding, Config, Fleet, GrantedService, Listening, Workload};
-use mesh_core::resource::Health;
+use mesh_core::resource::{EndpointSource, Health};
 
 const HOST: &str = "reviews.default.svc.cluster.local";
 
@@ -149,6 +150,34 @@ spec:
     let endpoints: Option<ClusterLoadAssignment> =
         decoded(&world, &caller("web"), ResourceType::Endpoints, &name);
     assert_eq!(endpoints.expect("endpoints").endpoints[0].lb_endpoints.len(), 1);
+}
+
+#[test]
+fn endpoints_that_are_names_stand_in_their_cluster() {
+    let check = |spec: &str, kind: DiscoveryType, hosts: &[&str]| {
+        let world = world(&format!(
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: api}}\nspec: {{hosts: [api.example.com], ports: [{{number: 80, name: http}}], {spec}}}\n---\napiVersion: proxyless.mesh/v1alpha1\nkind: MeshSettings\nmetadata: {{name: a}}\nspec: {{dnsRefreshRate: 90s}}\n"
+        ));
+        let name = "outbound|80||api.example.com";
+        let cluster: Cluster = decoded(&world, &caller("web"), ResourceType::Cluster, name).expect("cluster");
+        assert_eq!(cluster.cluster_discovery_type, Some(ClusterDiscoveryType::Type(kind.into())), "{spec}");
+        let parsed = mesh_core::resource::parse(ResourceType::Cluster, &cluster.encode_to_vec());
+        let Ok(mesh_core::resource::Resource::Cluster(parsed)) = parsed else { panic!("{parsed:?}") };
+        match &parsed.endpoints {
+            EndpointSource::Dns(dns) => {
+                let found: Vec<&str> = dns.targets.iter().map(|target| &*target.host).collect();
+                assert_eq!((found, dns.refresh.as_secs()), (hosts.to_vec(), 90), "{spec}");
+            }
+            EndpointSource::ControlPlane(name) => assert!(hosts.is_empty(), "{spec}: {name}"),
+        }
+        let apart = translate(&world, &caller("web"), ResourceType::Endpoints, name).message;
+        assert_eq!(apart.is_some(), hosts.is_empty(), "{spec}: its endpoints stand in one place");
+    };
+    check("resolution: NONE", DiscoveryType::StrictDns, &["api.example.com"]);
+    check("resolution: DNS_ROUND_ROBIN", DiscoveryType::LogicalDns, &["api.example.com"]);
+    let mixed = "resolution: DNS, endpoints: [{address: b.com}, {address: 10.0.0.1}]";
+    check(mixed, DiscoveryType::StrictDns, &["b.com", "10.0.0.1"]);
+    check("resolution: DNS, endpoints: [{address: 10.0.0.1}]", DiscoveryType::Eds, &[]);
 }
 
 #[test]

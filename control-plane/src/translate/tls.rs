@@ -31,8 +31,9 @@ pub(super) fn upstream(sni: &str, identities: &BTreeSet<String>) -> TransportSoc
     socket(encode::pack(&context, &PLAIN))
 }
 
-/// Towards a cluster by files of the client's host. Where nothing else is said, the server must be the host.
-pub(super) fn outside(settings: &TlsSettings, host: &str) -> TransportSocket {
+/// Towards a cluster by files of the client's host. The server must be who the settings say, else who the service says, else
+/// the host.
+pub(super) fn outside(settings: &TlsSettings, of_service: &[String], host: &str) -> TransportSocket {
     let sni = match (&settings.sni, is_dns(host)) {
         (Some(sni), _) => sni.clone(),
         (None, true) => host.to_owned(),
@@ -50,7 +51,9 @@ pub(super) fn outside(settings: &TlsSettings, host: &str) -> TransportSocket {
         tls_certificates: shown.into_iter().collect(),
         alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
         validation_context_type: Some(ValidationContextType::ValidationContext(verification(
-            settings, &sni, host,
+            settings,
+            of_service,
+            if sni.is_empty() { host } else { &sni },
         ))),
         ..CommonTlsContext::default()
     };
@@ -59,18 +62,20 @@ pub(super) fn outside(settings: &TlsSettings, host: &str) -> TransportSocket {
     socket(encode::pack(&context, &PLAIN))
 }
 
-fn verification(settings: &TlsSettings, sni: &str, host: &str) -> CertificateValidationContext {
+fn verification(
+    settings: &TlsSettings,
+    of_service: &[String],
+    implied: &str,
+) -> CertificateValidationContext {
     if settings.insecure_skip_verify {
         return CertificateValidationContext {
             trust_chain_verification: TrustChainVerification::AcceptUntrusted.into(),
             ..CertificateValidationContext::default()
         };
     }
-    let implied = [if sni.is_empty() { host.to_owned() } else { sni.to_owned() }];
-    let names = match &*settings.subject_alt_names {
-        [] => &implied[..],
-        named => named,
-    };
+    let implied = [implied.to_owned()];
+    let said = [&settings.subject_alt_names, of_service, &implied];
+    let names = said.into_iter().find(|names| !names.is_empty()).unwrap_or_default();
     CertificateValidationContext {
         trusted_ca: settings.ca_certificates.as_deref().map(file),
         system_root_certs: settings.ca_certificates.is_none().then(SystemRootCerts::default),

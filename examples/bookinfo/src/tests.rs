@@ -18,7 +18,7 @@ use mesh_core::context::PROPAGATED_BY_DEFAULT;
 use mesh_core::identity::{Identity, IdentitySource, Svid, TrustBundle, TrustDomain};
 use mesh_core::mesh::{Parts, Publisher};
 use mesh_core::resource::{
-    BalancerPolicy, ClusterSpec, EndpointSpec, Health, InboundListener, MtlsMode, Provenance,
+    BalancerPolicy, ClusterSpec, EndpointSource, EndpointSpec, Health, InboundListener, MtlsMode, Provenance,
     UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
@@ -179,7 +179,7 @@ fn cluster(service: &str, index: usize, address: SocketAddr) -> Arc<Cluster> {
         host: format!("{service}.default.svc.cluster.local").into(),
         port: 9080,
         subset: None,
-        endpoints_name: name,
+        endpoints: EndpointSource::ControlPlane(name),
         tls: UpstreamTls::MeshMtls {
             identities: [spiffe_id(service).into()].into(),
             sni: format!("outbound_.9080_._.{service}.default.svc.cluster.local").into(),

@@ -27,7 +27,8 @@ use mesh_core::balance::{ClusterState, Endpoint};
 use mesh_core::canonical::PathNormalization;
 use mesh_core::mesh::Parts;
 use mesh_core::resource::{
-    BalancerPolicy, ClusterSpec, EndpointSpec, Health, Provenance, UpstreamProtocol, UpstreamTls,
+    BalancerPolicy, ClusterSpec, EndpointSource, EndpointSpec, Health, Provenance, UpstreamProtocol,
+    UpstreamTls,
 };
 use mesh_core::route::{
     Forward, HeaderOperations, RetryCondition, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters,
@@ -73,7 +74,7 @@ impl Setup {
             host: "reviews.default.svc.cluster.local".into(),
             port: 9080,
             subset: None,
-            endpoints_name: CLUSTER.into(),
+            endpoints: EndpointSource::ControlPlane(CLUSTER.into()),
             tls: self.tls.clone(),
             plaintext_endpoints: false,
             protocol: self.protocol,

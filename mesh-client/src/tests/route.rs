@@ -120,3 +120,15 @@ async fn a_first_call_waits_for_configuration_until_its_deadline_and_no_longer()
     check(Some("5S"), None, Duration::from_secs(1)).await;
     check(None, Some("other"), Duration::from_secs(1)).await;
 }
+
+#[tokio::test]
+async fn a_cluster_whose_name_leads_nowhere_says_why() {
+    let setup = Setup::http2([]);
+    let cluster = Arc::into_inner(setup.cluster()).expect("nobody else has it");
+    let cluster = cluster.unresolved(Some("api.example: unknown".into()));
+    let routes = vec![route(RouteMatch::everything(), setup.forward())];
+    let snapshot = snapshot(routes, Some(Arc::new(cluster)));
+    let response = send(&outbound(Parts { snapshot, ..Parts::default() }), get("/")).await;
+    assert_eq!(response.status(), 503);
+    assert!(error(&response).to_string().contains("api.example: unknown"), "{}", error(&response));
+}

@@ -2,6 +2,7 @@
 
 mod config;
 mod demand;
+mod resolver;
 mod saved_config;
 mod stream;
 mod view;

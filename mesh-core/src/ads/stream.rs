@@ -16,6 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::config::Config;
+use super::resolver::Resolver;
 use super::{LinkState, View};
 use crate::backoff::Backoff;
 use crate::join::innermost;
@@ -28,6 +29,7 @@ use crate::subscription::wire;
 pub(crate) struct ConfigStream {
     view: Arc<View>,
     config: Config,
+    resolver: Resolver,
     saved: Arc<SavedState>,
     host_idle: Duration,
     node: Node,
@@ -54,7 +56,9 @@ impl ConfigStream {
         config.inbound().iter().for_each(|name| view.demand.restore_inbound(name));
         let sweep_at = Instant::now() + host_idle;
         let node = node(instance);
-        Self { view, config, saved, host_idle, node, save_at: None, sweep_at }
+        let mut resolver = Resolver::default();
+        resolver.follow(config.names());
+        Self { view, config, resolver, saved, host_idle, node, save_at: None, sweep_at }
     }
 
     /// Exchanges over the channel in `channels`, then over new ones, which it puts there for whoever else speaks to the control
@@ -150,6 +154,10 @@ impl ConfigStream {
             () = self.view.demand.changed() => self.wish(),
             () = sleep_until(self.save_at.unwrap_or(never)) => self.save(),
             () = sleep_until(self.sweep_at), if outgoing.is_some() => self.sweep(),
+            (name, answer) = self.resolver.next() => {
+                let snapshot = self.config.resolved(name, answer);
+                self.publish(snapshot);
+            }
             () = backlog => {}
         }
     }
@@ -174,6 +182,7 @@ impl ConfigStream {
 
     fn publish(&mut self, snapshot: Option<Snapshot>) {
         self.view.take(&self.config, snapshot);
+        self.resolver.follow(self.config.names());
         if self.config.is_unsaved() {
             self.save_at.get_or_insert_with(|| Instant::now() + SAVE_DELAY);
         }

@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::balance::Transport;
-    use crate::resource::{BalancerPolicy, Health};
+    use crate::resource::{BalancerPolicy, EndpointSource, Health};
 
     #[derive(Debug, Default)]
     struct Closings(AtomicUsize);
@@ -111,7 +111,7 @@ mod tests {
             host: "a".into(),
             port: 80,
             subset: None,
-            endpoints_name: "outbound|80||a".into(),
+            endpoints: EndpointSource::ControlPlane("outbound|80||a".into()),
             tls,
             plaintext_endpoints: true,
             protocol: UpstreamProtocol::Auto,

@@ -51,6 +51,10 @@ impl LocalStream {
                 snapshot = self.config.received(wire::encode_delta_answer(answer)).or(snapshot);
             }
         }
+        for name in self.config.names().into_keys() {
+            let reason = format!("{name}: a test mesh looks no names up").into();
+            snapshot = self.config.resolved(name, Err(reason)).or(snapshot);
+        }
         self.view.take(&self.config, snapshot);
     }
 

@@ -86,7 +86,7 @@ impl MemoryHost {
     pub(super) fn connect_host(&self, (name, port): (&str, u16)) -> io::Result<Pipe> {
         match name.parse::<IpAddr>() {
             Ok(ip) => self.connect((ip, port).into()),
-            Err(_) => Err(unknown(name, port)),
+            Err(_) => Err(unknown(format_args!("{name}:{port}"))),
         }
     }
 
@@ -150,9 +150,9 @@ fn deserted(address: SocketAddr) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionRefused, reason)
 }
 
-fn unknown(name: &str, port: u16) -> io::Error {
+pub(super) fn unknown(name: impl std::fmt::Display) -> io::Error {
     let reason = format!(
-        "a test mesh has no network, and {name}:{port} is none of its services; give the test one of that name",
+        "a test mesh has no network, and {name} is none of its services; give the test one of that name",
     );
     io::Error::new(io::ErrorKind::NotFound, reason)
 }

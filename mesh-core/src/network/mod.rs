@@ -10,9 +10,9 @@ mod memory;
 mod socket;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
 use crate::accept::accept;
 use crate::canonical::HostPort;
@@ -68,6 +68,17 @@ impl Network {
         match self {
             Self::Tcp => TcpStream::connect(lookup_name(host)).await.map(Socket::Tcp),
             Self::Memory(network) => network.connect_host(lookup_name(host)).map(Socket::from),
+        }
+    }
+
+    /// The addresses of a name, in the system's order.
+    ///
+    /// # Errors
+    /// Where it is unknown.
+    pub async fn look_up(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        match self {
+            Self::Tcp => Ok(lookup_host((name, 0)).await?.map(|address| address.ip()).collect()),
+            Self::Memory(_) => Err(memory::unknown(name)),
         }
     }
 

@@ -20,7 +20,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use super::connection_manager::from_ads;
 use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
 use super::metadata::Facts;
-use super::{OutsideTls, Provenance, transport_socket};
+use super::{DnsAddresses, DnsEndpoints, OutsideTls, Provenance, transport_socket};
 
 /// What a `Cluster` resource says, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,8 @@ pub struct ClusterSpec {
     pub port: u16,
     /// The subset, where the cluster is one.
     pub subset: Option<Arc<str>>,
-    /// The name under which its endpoints come.
-    pub endpoints_name: Arc<str>,
+    /// Where its endpoints come from.
+    pub endpoints: EndpointSource,
     /// How a mesh endpoint of it is spoken to.
     pub tls: UpstreamTls,
     /// Whether endpoints may be marked as outside the mesh and spoken to in plaintext, though the others are not.
@@ -47,6 +47,15 @@ pub struct ClusterSpec {
     pub connect_timeout: Duration,
     /// The DestinationRules that shaped it.
     pub destination_rules: Vec<Provenance>,
+}
+
+/// Where a cluster's endpoints come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointSource {
+    /// The control plane, under this name.
+    ControlPlane(Arc<str>),
+    /// Names that this process looks up.
+    Dns(Arc<DnsEndpoints>),
 }
 
 /// Transport security towards a cluster.
@@ -94,7 +103,7 @@ impl ClusterSpec {
         let name: Arc<str> = take(&mut wire.name).into();
         let metadata = take(&mut wire.metadata);
         let facts = Facts::ours(metadata.as_ref());
-        let endpoints_name = endpoints_name(&mut wire, &name)?;
+        let endpoints = endpoint_source(&mut wire, &name)?;
         let tls = transport_socket::upstream(take(&mut wire.transport_socket)).inside("transport_socket")?;
         let matches =
             each("transport_socket_matches", take(&mut wire.transport_socket_matches), plaintext_mark)?;
@@ -116,7 +125,7 @@ impl ClusterSpec {
             subset: facts.text("subset"),
             destination_rules: facts.objects("destination_rule").map(Facts::provenance).collect(),
             name,
-            endpoints_name,
+            endpoints,
             tls,
             plaintext_endpoints: !matches.is_empty(),
             protocol,
@@ -126,14 +135,25 @@ impl ClusterSpec {
     }
 }
 
-fn endpoints_name(wire: &mut Cluster, name: &Arc<str>) -> Result<Arc<str>, Invalid> {
-    let eds = ClusterDiscoveryType::Type(DiscoveryType::Eds.into());
-    if take(&mut wire.cluster_discovery_type) != Some(eds) {
-        return Err(Invalid::new("type", "is not EDS"));
+fn endpoint_source(wire: &mut Cluster, name: &Arc<str>) -> Result<EndpointSource, Invalid> {
+    let discovery = match take(&mut wire.cluster_discovery_type) {
+        Some(ClusterDiscoveryType::Type(discovery)) => DiscoveryType::try_from(discovery).ok(),
+        _ => None,
+    };
+    let addresses = match discovery {
+        Some(DiscoveryType::Eds) => None,
+        Some(DiscoveryType::StrictDns) => Some(DnsAddresses::All),
+        Some(DiscoveryType::LogicalDns) => Some(DnsAddresses::First),
+        _ => return Err(Invalid::new("type", "is none of EDS, STRICT_DNS and LOGICAL_DNS")),
+    };
+    if let Some(addresses) = addresses {
+        return DnsEndpoints::parse(wire, addresses).map(|dns| EndpointSource::Dns(dns.into()));
     }
     let config = take(&mut wire.eds_cluster_config).unwrap_or_default();
     from_ads("eds_cluster_config.eds_config", config.eds_config)?;
-    Ok(if config.service_name.is_empty() { Arc::clone(name) } else { config.service_name.into() })
+    let named = !config.service_name.is_empty();
+    let name = if named { config.service_name.into() } else { Arc::clone(name) };
+    Ok(EndpointSource::ControlPlane(name))
 }
 
 /// The one match that is known: endpoints marked `{tlsMode: disabled}` are spoken to in plaintext.

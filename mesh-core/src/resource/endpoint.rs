@@ -56,11 +56,9 @@ pub enum Health {
 }
 
 impl EndpointsSpec {
-    pub(super) fn parse(mut wire: ClusterLoadAssignment) -> Result<Self, Invalid> {
-        let name = take(&mut wire.cluster_name).into();
-        let groups = each("endpoints", take(&mut wire.endpoints), locality_group)?;
-        let endpoints: Vec<EndpointSpec> = groups.into_iter().flatten().collect();
-        nothing_else(&wire)?;
+    pub(super) fn parse(wire: ClusterLoadAssignment) -> Result<Self, Invalid> {
+        let (name, endpoints) = placed(wire, address)?;
+        let endpoints: Vec<EndpointSpec> = endpoints.into_iter().map(|((), endpoint)| endpoint).collect();
         let mut seen = HashSet::with_capacity(endpoints.len());
         match endpoints.iter().find(|endpoint| !seen.insert(endpoint.address)) {
             Some(twice) => Err(Invalid::new("endpoints", format!("{} is there twice", twice.address))),
@@ -69,13 +67,37 @@ impl EndpointsSpec {
     }
 }
 
-fn locality_group(mut wire: LocalityLbEndpoints) -> Result<Vec<EndpointSpec>, Invalid> {
+/// An endpoint with what else its host says.
+type Placed<T> = (T, EndpointSpec);
+
+/// The endpoints of an assignment, whose hosts `place` reads, each with what else that says; and the assignment's name.
+pub(super) fn placed<T>(
+    mut wire: ClusterLoadAssignment,
+    place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
+) -> Result<(Arc<str>, Vec<Placed<T>>), Invalid> {
+    let name = take(&mut wire.cluster_name).into();
+    let groups = each("endpoints", take(&mut wire.endpoints), |group| locality_group(group, &place))?;
+    nothing_else(&wire)?;
+    Ok((name, groups.into_iter().flatten().collect()))
+}
+
+/// An IP address and no name: of endpoints that the control plane sends it knows the addresses.
+fn address(text: &str) -> Result<((), IpAddr), Invalid> {
+    let ip = text.parse();
+    let ip = ip.map_err(|_| Invalid::new("socket_address.address", format!("`{text}` is no IP address")));
+    Ok(((), ip?))
+}
+
+fn locality_group<T>(
+    mut wire: LocalityLbEndpoints,
+    place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
+) -> Result<Vec<Placed<T>>, Invalid> {
     let locality = take(&mut wire.locality).and_then(locality_name);
     let priority = take(&mut wire.priority);
-    let parse = |endpoint| parse_endpoint(endpoint, priority, locality.as_ref());
+    let parse = |endpoint| parse_endpoint(endpoint, priority, locality.as_ref(), &place);
     let endpoints = each("lb_endpoints", take(&mut wire.lb_endpoints), parse)?;
     // gRPC leaves out a locality without weight; the sum of its endpoints says what is true without it too.
-    let sum = endpoints.iter().fold(0, |sum: u32, endpoint| sum.saturating_add(endpoint.weight));
+    let sum = endpoints.iter().fold(0, |sum: u32, (_, endpoint)| sum.saturating_add(endpoint.weight));
     if take(&mut wire.load_balancing_weight).is_some_and(|weight| weight.value != sum) {
         return Err(Invalid::new("load_balancing_weight", "is not the sum of its endpoints' weights"));
     }
@@ -91,11 +113,12 @@ fn locality_name(wire: Locality) -> Option<Arc<str>> {
     (!name.is_empty()).then(|| name.into())
 }
 
-fn parse_endpoint(
+fn parse_endpoint<T>(
     mut wire: LbEndpoint,
     priority: u32,
     locality: Option<&Arc<str>>,
-) -> Result<EndpointSpec, Invalid> {
+    place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
+) -> Result<Placed<T>, Invalid> {
     let metadata = take(&mut wire.metadata);
     let mark = Facts::under(metadata.as_ref(), TRANSPORT_SOCKET_MATCH).text(TLS_MODE);
     let health = match HealthStatus::try_from(take(&mut wire.health_status)) {
@@ -111,12 +134,12 @@ fn parse_endpoint(
     let Some(HostIdentifier::Endpoint(mut endpoint)) = take(&mut wire.host_identifier) else {
         return Err(Invalid::new("endpoint", "is missing"));
     };
-    let address = socket_address(take(&mut endpoint.address)).inside("endpoint.address")?;
+    let (placed, address) = socket_address(take(&mut endpoint.address), place).inside("endpoint.address")?;
     // A name for health checks, which the control plane makes.
     endpoint.hostname.clear();
     nothing_else(&endpoint).inside("endpoint")?;
     nothing_else(&wire)?;
-    Ok(EndpointSpec {
+    let endpoint = EndpointSpec {
         address,
         workload: Facts::ours(metadata.as_ref()).text("workload"),
         locality: locality.cloned(),
@@ -124,18 +147,19 @@ fn parse_endpoint(
         weight,
         health,
         mesh_mtls: mark.as_deref() != Some(TLS_DISABLED),
-    })
+    };
+    Ok((placed, endpoint))
 }
 
-/// A TCP address with an IP, not a name: names are resolved by the control plane.
-fn socket_address(wire: Option<Address>) -> Result<SocketAddr, Invalid> {
+/// A TCP address.
+fn socket_address<T>(
+    wire: Option<Address>,
+    place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
+) -> Result<(T, SocketAddr), Invalid> {
     let Some(address::Address::SocketAddress(mut socket)) = wire.and_then(|wire| wire.address) else {
         return Err(Invalid::new("socket_address", "is missing"));
     };
-    let text = take(&mut socket.address);
-    let ip: IpAddr = text
-        .parse()
-        .map_err(|_| Invalid::new("socket_address.address", format!("`{text}` is no IP address")))?;
+    let (placed, ip) = place(&take(&mut socket.address))?;
     let port = match take(&mut socket.port_specifier) {
         Some(PortSpecifier::PortValue(port)) => u16::try_from(port).ok().filter(|port| *port != 0),
         _ => None,
@@ -143,7 +167,7 @@ fn socket_address(wire: Option<Address>) -> Result<SocketAddr, Invalid> {
     let port = port.ok_or(Invalid::new("socket_address.port_value", "is none from 1 to 65535"))?;
     // TCP is 0, so UDP is left for this to find.
     nothing_else::<SocketAddress>(&socket).inside("socket_address")?;
-    Ok(SocketAddr::new(ip, port))
+    Ok((placed, SocketAddr::new(ip, port)))
 }
 
 const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";

@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod connection_manager;
+pub mod dns;
 pub mod endpoint;
 mod filters;
 mod header_options;
@@ -26,7 +27,8 @@ use envoy_types::pb::envoy::config::core::v3::TrafficDirection;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use prost::Message;
 
-pub use cluster::{BalancerPolicy, ClusterSpec, UpstreamProtocol, UpstreamTls};
+pub use cluster::{BalancerPolicy, ClusterSpec, EndpointSource, UpstreamProtocol, UpstreamTls};
+pub use dns::{DnsAddresses, DnsEndpoints, DnsTarget};
 pub use endpoint::{EndpointSpec, EndpointsSpec, Health};
 pub use inbound::{InboundListener, MtlsMode};
 use invalid::Invalid;

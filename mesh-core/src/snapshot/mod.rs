@@ -13,7 +13,7 @@ use crate::canonical::PathNormalization;
 use crate::resource::{ClusterSpec, Health, InboundListener};
 use crate::route::{OpaqueTable, RouteTable, Session};
 
-pub use closures::{Closures, Update};
+pub use closures::{Answer, Closures, Update};
 
 /// All configuration of a process at one moment.
 #[derive(Debug, Default)]
@@ -69,6 +69,8 @@ pub struct Cluster {
     pub spec: Arc<ClusterSpec>,
     /// Endpoints that may be picked and others, as configured.
     pub endpoints: Box<[Endpoint]>,
+    /// Why some of its names have no address.
+    pub unresolved: Option<Arc<str>>,
     picker: Picker,
 }
 
@@ -76,7 +78,13 @@ impl Cluster {
     /// Joins a cluster's configuration with its endpoints and its runtime state.
     pub fn new(spec: Arc<ClusterSpec>, endpoints: Vec<Endpoint>, state: Arc<ClusterState>) -> Self {
         let picker = Picker::new(spec.balancer, &endpoints, state);
-        Self { spec, endpoints: endpoints.into(), picker }
+        Self { spec, endpoints: endpoints.into(), unresolved: None, picker }
+    }
+
+    /// The same, some of whose names have no address.
+    #[must_use]
+    pub fn unresolved(self, reason: Option<Arc<str>>) -> Self {
+        Self { unresolved: reason, ..self }
     }
 
     /// The endpoint at which a session has been, while it takes requests.

@@ -84,14 +84,17 @@ fn destination_rules() {
 fn service_entries() {
     let row =
         |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "ServiceEntry", spec), wanted);
-    let dns = (Code::UnsupportedField, "resolution");
-    row("{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}", &[dns]);
-    row("{hosts: [a.com]}", &[(Code::UnsupportedField, "resolution")]);
-    row("{hosts: [a.com], resolution: DNS, endpoints: [{address: 10.0.0.1}]}", &[]);
+    row("{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}", &[]);
+    row("{hosts: [a.com, '*.b.com'], subjectAltNames: [a.com, 'spiffe://a/ns/b/sa/c']}", &[]);
+    row("{hosts: ['*.a.com'], resolution: DYNAMIC_DNS}", &[]);
+    row("{hosts: ['*.a.com'], resolution: DNS}", &[(Code::Conflict, "hosts")]);
+    row("{hosts: [a.com], resolution: DNS, endpoints: [{address: 10.0.0.1}, {address: b.com}]}", &[]);
     row(
-        "{hosts: [a.com], resolution: DNS, endpoints: [{address: b.com}]}",
-        &[(Code::UnsupportedField, "endpoints[0].address")],
+        "{hosts: [a.com], resolution: DNS_ROUND_ROBIN, endpoints: [{address: b.com}, {address: c.com}]}",
+        &[(Code::Conflict, "endpoints")],
     );
+    row("{hosts: [a.com], subjectAltNames: ['']}", &[(Code::InvalidValue, "subjectAltNames[0]")]);
+    row("{hosts: [a.com], workloadSelector: {labels: {a: b}}}", &[(Code::Suspicious, "workloadSelector")]);
     row(
         "{hosts: [a.com], location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: a}}}",
         &[],
@@ -104,11 +107,11 @@ fn service_entries() {
     row("{hosts: [a.com], endpoints: [{address: 10.0.0.1}]}", &[(Code::Conflict, "endpoints")]);
     row(
         "{hosts: [a.com], resolution: STATIC, endpoints: [{address: b.com}]}",
-        &[(Code::InvalidValue, "endpoints[0]"), (Code::UnsupportedField, "endpoints[0].address")],
+        &[(Code::InvalidValue, "endpoints[0]")],
     );
     row(
         "{hosts: ['*.a.com'], workloadSelector: {labels: {a: b}}, resolution: DNS}",
-        &[(Code::Conflict, "hosts"), (Code::Suspicious, "workloadSelector")],
+        &[(Code::Conflict, "hosts")],
     );
     row(
         "{hosts: [a.com], resolution: STATIC, ports: [{number: 1, name: a}, {number: 1, name: b}]}",
@@ -129,11 +132,13 @@ fn workload_entries() {
     let row =
         |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "WorkloadEntry", spec), wanted);
     row("{address: 10.0.0.1, ports: {http: 8080}, labels: {app: a}, serviceAccount: a, locality: r/z}", &[]);
-    row("{address: a.example.com}", &[(Code::UnsupportedField, "address")]);
+    row("{address: a.example.com}", &[]);
+    row("{address: 'unix:///run/a.sock'}", &[(Code::UnsupportedField, "address")]);
+    row("{network: n}", &[(Code::NoEffect, "network"), (Code::UnsupportedField, "network")]);
     row("{}", &[(Code::MissingField, "address")]);
     row("{address: 'a b'}", &[(Code::InvalidValue, "address")]);
     row("{address: 'unix:///a/b', ports: {http: 1}}", &[(Code::Conflict, "ports")]);
-    row("{address: 10.0.0.1, network: n}", &[(Code::UnsupportedField, "network")]);
+    row("{address: 10.0.0.1, network: n}", &[(Code::NoEffect, "network")]);
 }
 
 #[test]

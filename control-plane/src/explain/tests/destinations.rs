@@ -133,3 +133,71 @@ fn tls_names_the_server_as_documents_do() {
         &[("/inbound/transport", json!("tls")), ("/inbound/transport_result", json!("refused"))],
     );
 }
+
+/// A ServiceEntry of `api.example.com:80` and, where it may be one, a wildcard; and whatever else.
+fn entry(spec: &str, more: &str) -> String {
+    let wildcard = if spec.contains("DNS_ROUND_ROBIN") { "" } else { ", '*.wild.example.com'" };
+    format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: api}}\nspec: {{hosts: [api.example.com{wildcard}], ports: [{{number: 80, name: http, protocol: HTTP, targetPort: 8080}}], {spec}}}\n{more}"
+    )
+}
+
+#[track_caller]
+fn check_endpoints(documents: &str, url: &str, endpoints: &[&str], tls: &str) {
+    let answer = answer(documents, json!({"url": url}));
+    let destination = &answer["destinations"][0];
+    let found = destination["endpoints"].as_array().unwrap_or_else(|| panic!("{answer:#}")).iter();
+    let found: Vec<_> = found.map(|endpoint| endpoint["address"].as_str().unwrap_or("untold")).collect();
+    assert_eq!((found, &destination["upstream_tls"]), (endpoints.to_vec(), &json!(tls)), "{answer:#}");
+}
+
+#[test]
+fn endpoints_that_are_names_are_told_by_name() {
+    let url = "http://api.example.com/";
+    check_endpoints(&entry("resolution: DNS_ROUND_ROBIN", ""), url, &["api.example.com:8080"], "plaintext");
+    for resolution in ["DYNAMIC_DNS", "NONE"] {
+        let documents = entry(&format!("resolution: {resolution}"), "");
+        check_endpoints(&documents, url, &["api.example.com:8080"], "plaintext");
+        let called = "http://a.wild.example.com/";
+        check_endpoints(&documents, called, &["a.wild.example.com:8080"], "plaintext");
+    }
+    let given = "resolution: DNS, endpoints: [{address: a.com}, {address: 10.0.0.1}, {address: b.com, ports: {http: 81}}]";
+    check_endpoints(&entry(given, ""), url, &["a.com:8080", "10.0.0.1:8080", "b.com:81"], "plaintext");
+    // A workload is found by the labels of its document, too.
+    let selected =
+        "location: MESH_INTERNAL, resolution: STATIC, workloadSelector: {labels: {app: api, tier: front}}";
+    let workload = "---\napiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w, labels: {app: api}}\nspec: {address: W.example.com, labels: {app: other, tier: front}, serviceAccount: api}\n";
+    check_endpoints(&entry(selected, workload), url, &["w.example.com:8080"], "mesh_mtls");
+}
+
+#[test]
+fn who_may_answer_is_said_by_rule_entry_and_accounts() {
+    let row = |entry_says: &str, rule: &str, kind: &str, names: &[&str]| {
+        let rule = format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: r}}\nspec: {{host: api.example.com, trafficPolicy: {{tls: {{{rule}}}}}}}\n"
+        );
+        let documents = entry(
+            &format!(
+                "{entry_says}, resolution: STATIC, endpoints: [{{address: 10.0.0.1, serviceAccount: a}}]"
+            ),
+            &rule,
+        );
+        let wanted = [
+            ("/destinations/0/upstream_tls", json!(kind)),
+            ("/destinations/0/server_identities", json!(names)),
+        ];
+        check(&documents, json!({"url": "http://api.example.com/"}), &wanted);
+    };
+    let spiffe = "subjectAltNames: ['spiffe://other/ns/a/sa/b', dns.example.com]";
+    let own = "cluster.local/ns/default/sa/a";
+    row(spiffe, "mode: ISTIO_MUTUAL", "mesh_mtls", &[own, "other/ns/a/sa/b"]);
+    row(
+        spiffe,
+        "mode: ISTIO_MUTUAL, subjectAltNames: ['spiffe://c/ns/c/sa/c']",
+        "mesh_mtls",
+        &["c/ns/c/sa/c"],
+    );
+    row(spiffe, "mode: SIMPLE", "tls", &["other/ns/a/sa/b", "dns.example.com"]);
+    row(spiffe, "mode: SIMPLE, subjectAltNames: [c.com]", "tls", &["c.com"]);
+    row("location: MESH_INTERNAL", "mode: SIMPLE", "tls", &["api.example.com"]);
+}

@@ -9,13 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource as Received};
 
 use super::saved_config::{self, SavedConfig, SavedResource};
 use crate::resource::{self, InvalidResource, Resource, ResourceType};
-use crate::snapshot::{Closures, Snapshot, Update};
+use crate::snapshot::{Answer, Closures, Snapshot, Update};
 use crate::subscription::{DeltaClient, Request, Response};
 
 /// Everything accepted, and what is still to come.
@@ -120,6 +121,16 @@ impl Config {
         let snapshot = self.closures.apply(updates);
         self.follow();
         snapshot
+    }
+
+    /// The DNS names that should be looked up, and after how long again.
+    pub(crate) fn names(&self) -> BTreeMap<Arc<str>, Duration> {
+        self.closures.names()
+    }
+
+    /// Takes in what a look-up has found. Returns the next snapshot, if it differs.
+    pub(crate) fn resolved(&mut self, name: Arc<str>, answer: Answer) -> Option<Snapshot> {
+        self.closures.apply([Update::Resolved(name, answer)])
     }
 
     /// The next request to be sent, until there is none.

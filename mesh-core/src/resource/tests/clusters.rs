@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, TransportSocketMatch,
+    ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, TransportSocketMatch,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, LoadBalancingPolicy, OutlierDetection, load_balancing_policy::Policy,
@@ -140,7 +140,7 @@ fn a_cluster_is_read_with_all_that_it_says() {
         host: "reviews.default.svc.cluster.local".into(),
         port: 9080,
         subset: Some("v1".into()),
-        endpoints_name: NAME.into(),
+        endpoints: EndpointSource::ControlPlane(NAME.into()),
         tls: UpstreamTls::MeshMtls {
             identities: Arc::new([IDENTITY.into()]),
             sni: "outbound_.9080_.v1_.reviews".into(),
@@ -171,7 +171,8 @@ fn what_is_not_said_has_a_default() {
             ..Cluster::default()
         };
     });
-    assert_eq!((&*plain.endpoints_name, &*plain.host, plain.port), ("c", "c", 0));
+    assert_eq!(plain.endpoints, EndpointSource::ControlPlane("c".into()));
+    assert_eq!((&*plain.host, plain.port), ("c", 0));
     assert_eq!((&plain.tls, plain.protocol), (&UpstreamTls::Plaintext, UpstreamProtocol::Http1));
     assert_eq!(
         (plain.balancer, plain.connect_timeout),
@@ -250,4 +251,68 @@ fn a_peer_is_named_exactly_and_verified_by_the_mesh() {
         |cluster| cluster.transport_socket = Some(socket(pack_any(unverified))),
         "transport_socket.typed_config.common_tls_context.tls_certificate_provider_instance",
     );
+}
+
+#[expect(
+    deprecated,
+    reason = "the extension that takes the place of these fields is known to no gRPC and to few Envoys"
+)]
+fn by_name(kind: DiscoveryType, hosts: &[&str]) -> Cluster {
+    let mut cluster = good();
+    cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
+    cluster.eds_cluster_config = None;
+    cluster.dns_lookup_family = DnsLookupFamily::All.into();
+    cluster.dns_refresh_rate = Some(protobuf::Duration { seconds: 30, nanos: 0 });
+    cluster.load_assignment = Some(super::endpoints::at(hosts));
+    cluster
+}
+
+#[test]
+#[expect(
+    deprecated,
+    reason = "the extension that takes the place of these fields is known to no gRPC and to few Envoys"
+)]
+fn endpoints_may_be_names() {
+    let read = |wire: Cluster| {
+        let cluster = changed(|cluster| *cluster = wire);
+        let EndpointSource::Dns(dns) = &cluster.endpoints else { panic!("{:?}", cluster.endpoints) };
+        let hosts =
+            dns.targets.iter().map(|target| format!("{}:{}", target.host, target.endpoint.address.port()));
+        (dns.addresses, dns.refresh.as_secs(), hosts.collect::<Vec<_>>())
+    };
+    let hosts = ["API.example.com.", "10.0.0.1", "::1"];
+    let wanted = ["api.example.com:80", "10.0.0.1:80", "::1:80"].map(str::to_owned).to_vec();
+    assert_eq!(read(by_name(DiscoveryType::StrictDns, &hosts)), (DnsAddresses::All, 30, wanted));
+    let mut hasty = by_name(DiscoveryType::LogicalDns, &["a.com"]);
+    hasty.dns_refresh_rate = Some(protobuf::Duration { seconds: 0, nanos: 1 });
+    assert_eq!(read(hasty), (DnsAddresses::First, 5, vec!["a.com:80".to_owned()]));
+}
+
+#[test]
+#[expect(
+    deprecated,
+    reason = "the extension that takes the place of these fields is known to no gRPC and to few Envoys"
+)]
+fn names_that_cannot_be_honoured_are_refused() {
+    let check = |kind, hosts: &[&str], spoil: fn(&mut Cluster), field: &str| {
+        let mut wire = by_name(kind, hosts);
+        spoil(&mut wire);
+        refused(|cluster| *cluster = wire, field);
+    };
+    let (strict, logical) = (DiscoveryType::StrictDns, DiscoveryType::LogicalDns);
+    check(logical, &["a.com", "b.com"], |_| {}, "load_assignment");
+    check(strict, &["a.com"], |cluster| cluster.load_assignment = None, "load_assignment");
+    check(strict, &["a.com"], |cluster| cluster.respect_dns_ttl = true, "respect_dns_ttl");
+    check(
+        strict,
+        &["a.com"],
+        |cluster| cluster.dns_lookup_family = DnsLookupFamily::V6Only.into(),
+        "dns_lookup_family",
+    );
+    check(DiscoveryType::Static, &["a.com"], |_| {}, "type");
+    let place = "load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address";
+    for bad in ["", "a b", "a.com:80", "[::1]"] {
+        check(strict, &[bad], |_| {}, place);
+    }
+    refused(|cluster| cluster.load_assignment = Some(super::endpoints::at(&["a.com"])), "load_assignment");
 }

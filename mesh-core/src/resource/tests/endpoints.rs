@@ -42,6 +42,13 @@ pub(super) fn good() -> ClusterLoadAssignment {
     }
 }
 
+/// Endpoints on port 80 at these hosts.
+pub(super) fn at(hosts: &[&str]) -> ClusterLoadAssignment {
+    let lb_endpoints = hosts.iter().map(|host| endpoint(socket(host, 80))).collect();
+    let group = LocalityLbEndpoints { lb_endpoints, ..LocalityLbEndpoints::default() };
+    ClusterLoadAssignment { endpoints: vec![group], ..ClusterLoadAssignment::default() }
+}
+
 fn parsed(assignment: &ClusterLoadAssignment) -> Arc<EndpointsSpec> {
     match parse(ResourceType::Endpoints, &assignment.encode_to_vec()) {
         Ok(Resource::Endpoints(endpoints)) => endpoints,

@@ -10,23 +10,31 @@
 //! what was published is the same `Arc`, so that a change costs what it touches.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cluster, HostConfig, HostState, OpaqueConfig, Snapshot};
 use crate::balance::EndpointStates;
 use crate::resource::{
-    ClusterSpec, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType, RouteSpec,
+    ClusterSpec, EndpointSource, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType,
+    RouteSpec,
 };
 use crate::route::RouteTable;
 
-/// What the control plane says of one resource.
+/// What the control plane says of one resource, or the system of a name.
 #[derive(Debug, Clone)]
 pub enum Update {
     /// It is this, from now on.
     Here(Resource),
     /// There is none of that name.
     Absent(ResourceType, Arc<str>),
+    /// What a look-up of this DNS name has found, which this process made itself.
+    Resolved(Arc<str>, Answer),
 }
+
+/// The addresses of a DNS name, in the resolver's order, or why there are none.
+pub type Answer = Result<Arc<[IpAddr]>, Arc<str>>;
 
 /// The latest accepted resources and the closures that were published of them.
 #[derive(Debug, Default)]
@@ -36,6 +44,7 @@ pub struct Closures {
     route_configurations: Known<RouteSpec>,
     cluster_specs: Known<ClusterSpec>,
     endpoints: Known<EndpointsSpec>,
+    names: HashMap<Arc<str>, Answer>,
     wanted_inbound: BTreeSet<Arc<str>>,
     hosts: BTreeMap<Arc<str>, Host>,
     clusters: HashMap<Arc<str>, BuiltCluster>,
@@ -73,8 +82,17 @@ impl Rules {
 #[derive(Debug)]
 struct BuiltCluster {
     spec: Arc<ClusterSpec>,
-    endpoints: Option<Arc<EndpointsSpec>>,
+    joined: Joined,
     cluster: Arc<Cluster>,
+}
+
+/// A cluster's endpoints as far as they are known.
+#[derive(Debug, PartialEq, Eq)]
+struct Joined {
+    /// None where the control plane says that there are none.
+    endpoints: Option<Arc<EndpointsSpec>>,
+    /// Why a name has no address.
+    unresolved: Option<Arc<str>>,
 }
 
 impl Closures {
@@ -128,6 +146,9 @@ impl Closures {
                 }
                 Update::Absent(ResourceType::Cluster, name) => drop(self.cluster_specs.insert(name, None)),
                 Update::Absent(ResourceType::Endpoints, name) => drop(self.endpoints.insert(name, None)),
+                // What was found last is better than nothing.
+                Update::Resolved(name, Err(_)) if matches!(self.names.get(&name), Some(Ok(_))) => {}
+                Update::Resolved(name, answer) => drop(self.names.insert(name, answer)),
             }
         }
         (self.refresh() || inbound_changed).then(|| self.snapshot())
@@ -142,11 +163,31 @@ impl Closures {
             }
             ResourceType::Cluster => self.used_clusters(),
             ResourceType::Endpoints => {
-                let specs =
-                    self.used_clusters().into_iter().filter_map(|name| here(&self.cluster_specs, &name));
-                specs.map(|spec| Arc::clone(&spec.endpoints_name)).collect()
+                let sources = self.used_specs().map(|spec| spec.endpoints.clone());
+                let names = sources.filter_map(|source| match source {
+                    EndpointSource::ControlPlane(name) => Some(name),
+                    EndpointSource::Dns(_) => None,
+                });
+                names.collect()
             }
         }
+    }
+
+    /// The DNS names that should be looked up, and after how long again.
+    pub fn names(&self) -> BTreeMap<Arc<str>, Duration> {
+        let mut names = BTreeMap::new();
+        for spec in self.used_specs() {
+            let EndpointSource::Dns(dns) = &spec.endpoints else { continue };
+            for name in dns.names() {
+                let refresh = names.entry(Arc::clone(name)).or_insert(dns.refresh);
+                *refresh = dns.refresh.min(*refresh);
+            }
+        }
+        names
+    }
+
+    fn used_specs(&self) -> impl Iterator<Item = &Arc<ClusterSpec>> {
+        self.used_clusters().into_iter().filter_map(|name| here(&self.cluster_specs, &name))
     }
 
     /// What a host still waits for, such as ``cluster `outbound|80||a` ``; empty once it is published.
@@ -162,12 +203,19 @@ impl Closures {
             let routes = listener.requests().map(|requests| &*requests.route_configuration);
             return vec![name_of(ResourceType::RouteConfiguration, routes.unwrap_or_default())];
         };
-        let missing = rules.clusters().filter_map(|cluster| match self.cluster_specs.get(cluster) {
-            None => Some(name_of(ResourceType::Cluster, cluster)),
-            Some(Some(spec)) if !self.endpoints.contains_key(&spec.endpoints_name) => {
-                Some(name_of(ResourceType::Endpoints, &spec.endpoints_name))
-            }
-            Some(_) => None,
+        let missing = rules.clusters().flat_map(|cluster| match self.cluster_specs.get(cluster) {
+            None => vec![name_of(ResourceType::Cluster, cluster)],
+            Some(None) => Vec::new(),
+            Some(Some(spec)) => match &spec.endpoints {
+                EndpointSource::ControlPlane(name) if !self.endpoints.contains_key(name) => {
+                    vec![name_of(ResourceType::Endpoints, name)]
+                }
+                EndpointSource::ControlPlane(_) => Vec::new(),
+                EndpointSource::Dns(dns) => {
+                    let unknown = dns.names().filter(|name| !self.names.contains_key(*name));
+                    unknown.map(|name| format!("address of `{name}`")).collect()
+                }
+            },
         });
         missing.collect()
     }
@@ -185,17 +233,31 @@ impl Closures {
     fn build_clusters(&mut self) {
         for name in self.used_clusters() {
             let Some(Some(spec)) = self.cluster_specs.get(&name) else { continue };
-            let Some(endpoints) = self.endpoints.get(&spec.endpoints_name) else { continue };
-            let same = |built: &BuiltCluster| built.spec == *spec && built.endpoints == *endpoints;
+            let Some(joined) = self.joined(spec) else { continue };
+            let same = |built: &BuiltCluster| built.spec == *spec && built.joined == joined;
             if self.clusters.get(&name).is_some_and(same) {
                 continue;
             }
-            let configured = endpoints.as_ref().map_or(&[][..], |endpoints| &endpoints.endpoints);
-            let (state, joined) = self.states.join(spec, configured);
-            let cluster = Arc::new(Cluster::new(Arc::clone(spec), joined, state));
-            let built = BuiltCluster { spec: Arc::clone(spec), endpoints: endpoints.clone(), cluster };
-            self.clusters.insert(name, built);
+            let configured = joined.endpoints.as_ref().map_or(&[][..], |endpoints| &endpoints.endpoints);
+            let (state, endpoints) = self.states.join(spec, configured);
+            let cluster = Cluster::new(Arc::clone(spec), endpoints, state);
+            let cluster = Arc::new(cluster.unresolved(joined.unresolved.clone()));
+            self.clusters.insert(name, BuiltCluster { spec: Arc::clone(spec), joined, cluster });
         }
+    }
+
+    /// A cluster's endpoints, once all that says what they are has come.
+    fn joined(&self, spec: &ClusterSpec) -> Option<Joined> {
+        let dns = match &spec.endpoints {
+            EndpointSource::ControlPlane(name) => {
+                return Some(Joined { endpoints: self.endpoints.get(name)?.clone(), unresolved: None });
+            }
+            EndpointSource::Dns(dns) => dns,
+        };
+        let addresses = |name: &str| Some(self.names.get(name)?.as_deref().unwrap_or_default());
+        let endpoints = dns.join(&spec.name, addresses)?;
+        let unresolved = dns.names().find_map(|name| self.names.get(name)?.as_ref().err());
+        Some(Joined { endpoints: Some(Arc::new(endpoints)), unresolved: unresolved.cloned() })
     }
 
     fn refresh_host(&mut self, name: &Arc<str>) -> bool {
@@ -238,7 +300,10 @@ impl Closures {
         match self.cluster_specs.get(cluster) {
             None => false,
             Some(None) => true,
-            Some(Some(spec)) => self.endpoints.contains_key(&spec.endpoints_name),
+            Some(Some(spec)) => match &spec.endpoints {
+                EndpointSource::ControlPlane(name) => self.endpoints.contains_key(name),
+                EndpointSource::Dns(dns) => dns.names().all(|name| self.names.contains_key(name)),
+            },
         }
     }
 
@@ -283,6 +348,8 @@ impl Closures {
         self.cluster_specs.retain(|name, _| clusters.contains(name));
         let endpoints = self.subscriptions(ResourceType::Endpoints);
         self.endpoints.retain(|name, _| endpoints.contains(name));
+        let names = self.names();
+        self.names.retain(|name, _| names.contains_key(name));
         let states = &mut self.states;
         let cluster_specs = &self.cluster_specs;
         self.clusters.retain(|name, _| {

@@ -6,8 +6,8 @@ use crate::authz::Policy;
 use crate::canonical::PathNormalization;
 use crate::context::PROPAGATED_BY_DEFAULT;
 use crate::resource::{
-    BLOCK_ALL, BalancerPolicy, EndpointSpec, Health, MtlsMode, OpaqueSpec, Provenance, RequestSpec, Takes,
-    UpstreamProtocol, UpstreamTls,
+    BLOCK_ALL, BalancerPolicy, DnsAddresses, DnsEndpoints, DnsTarget, EndpointSpec, Health, MtlsMode,
+    OpaqueSpec, Provenance, RequestSpec, Takes, UpstreamProtocol, UpstreamTls,
 };
 use crate::route::RouteTable;
 
@@ -54,7 +54,7 @@ fn cluster_with(name: &str, balancer: BalancerPolicy) -> Update {
         host: name.into(),
         port: 80,
         subset: None,
-        endpoints_name: name.into(),
+        endpoints: EndpointSource::ControlPlane(name.into()),
         tls: UpstreamTls::Plaintext,
         plaintext_endpoints: false,
         protocol: UpstreamProtocol::Http1,
@@ -359,4 +359,62 @@ fn a_host_that_becomes_opaque_takes_requests_until_the_new_rules_are_whole() {
     assert_eq!(opaque_ports(&config_now), Some(vec![vec![30]]));
     assert!(config(&before, "a:80").routes.is_some(), "who has begun goes on by the rules it read");
     assert!(!closures.subscriptions(ResourceType::Cluster).contains("a2"));
+}
+
+/// A cluster whose endpoints are names.
+fn named_cluster(name: &str, addresses: DnsAddresses, hosts: &[&str]) -> Update {
+    let Update::Here(Resource::Cluster(cluster)) = cluster(name) else { panic!("a cluster") };
+    let Update::Here(Resource::Endpoints(one)) = endpoints(name, &[7]) else { panic!("endpoints") };
+    let target = |host: &&str| DnsTarget { host: (*host).into(), endpoint: one.endpoints[0].clone() };
+    let targets = hosts.iter().map(target).collect();
+    let dns = DnsEndpoints { addresses, refresh: Duration::from_secs(60), targets };
+    let endpoints = EndpointSource::Dns(dns.into());
+    Update::Here(Resource::Cluster(Arc::new(ClusterSpec { endpoints, ..ClusterSpec::clone(&cluster) })))
+}
+
+fn resolved(name: &str, last_octets: &[u8]) -> Update {
+    Update::Resolved(
+        name.into(),
+        Ok(last_octets.iter().map(|octet| IpAddr::from([10, 0, 0, *octet])).collect()),
+    )
+}
+
+fn addresses(snapshot: &Snapshot) -> Vec<String> {
+    let config = config(snapshot, "a:80");
+    let cluster = config.clusters[0].as_ref().expect("a cluster");
+    cluster.endpoints.iter().map(|endpoint| endpoint.spec.address.to_string()).collect()
+}
+
+#[test]
+fn a_host_of_names_is_published_once_each_has_an_answer() {
+    let mut closures = wanting(&["a:80"]);
+    let hosts = ["one.example", "10.0.0.9", "two.example"];
+    let all = [listener("a:80", "ra"), routes("ra", &["a1"]), named_cluster("a1", DnsAddresses::All, &hosts)];
+    assert!(closures.apply(all).is_none());
+    assert_eq!(closures.subscriptions(ResourceType::Endpoints), names(&[]), "nobody else is asked");
+    assert_eq!(closures.names().into_keys().collect::<BTreeSet<_>>(), names(&["one.example", "two.example"]));
+    assert!(closures.apply([resolved("one.example", &[2, 1])]).is_none());
+    assert_eq!(closures.missing("a:80"), ["address of `two.example`"]);
+    let snapshot = closures.apply([resolved("two.example", &[2])]).expect("all is known");
+    assert_eq!(addresses(&snapshot), ["10.0.0.1:7", "10.0.0.2:7", "10.0.0.9:7"]);
+    assert!(closures.apply([resolved("one.example", &[1, 2])]).is_none(), "another order is no change");
+    let snapshot = closures.apply([resolved("one.example", &[1])]).expect("an address has gone");
+    assert_eq!(addresses(&snapshot), ["10.0.0.1:7", "10.0.0.9:7", "10.0.0.2:7"]);
+    closures.want([], []);
+    assert!(closures.names().is_empty());
+}
+
+#[test]
+fn a_look_up_that_fails_takes_nothing_away_and_at_first_says_why() {
+    let mut closures = wanting(&["a:80"]);
+    let cluster = named_cluster("a1", DnsAddresses::First, &["one.example"]);
+    closures.apply([listener("a:80", "ra"), routes("ra", &["a1"]), cluster]);
+    let failed = || Update::Resolved("one.example".into(), Err("one.example: unknown".into()));
+    let snapshot = closures.apply([failed()]).expect("known to be nowhere");
+    let config = config(&snapshot, "a:80");
+    let cluster = config.clusters[0].as_ref().expect("a cluster");
+    assert_eq!((cluster.endpoints.len(), cluster.unresolved.as_deref()), (0, Some("one.example: unknown")));
+    let snapshot = closures.apply([resolved("one.example", &[3, 1])]).expect("found");
+    assert_eq!(addresses(&snapshot), ["10.0.0.3:7"], "the first is the endpoint");
+    assert!(closures.apply([failed()]).is_none(), "what was found last goes on");
 }
