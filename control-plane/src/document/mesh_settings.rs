@@ -107,6 +107,9 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> MeshSettings {
             .optional("propagatedHeaders", propagated_headers)
             .unwrap_or(defaults.propagated_headers),
     };
+    if settings.dns_refresh_rate < DNS_REFRESH_MIN {
+        fields.suspicious("dnsRefreshRate", "clients look a name up every 5s at most", "write 5s or more");
+    }
     not_yet(fields);
     settings
 }
@@ -219,3 +222,6 @@ const OF_ONE_MESSAGE: [HeaderName; 11] = [
     header::UPGRADE,
     HeaderName::from_static("grpc-timeout"),
 ];
+
+/// What clients hold to, whatever they are told.
+const DNS_REFRESH_MIN: Duration = Duration::from_secs(5);

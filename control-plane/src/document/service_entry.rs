@@ -172,6 +172,11 @@ fn whole(fields: &mut Fields<'_, '_>, entry: &ServiceEntry, subnets: bool) {
         });
     }
     unique_ports(fields, &entry.ports);
+    let foreign = entry.subject_alt_names.iter().any(|name| !name.starts_with("spiffe://"));
+    if entry.location == Location::Internal && foreign {
+        let message = "peers inside the mesh are SPIFFE IDs; another name acts with SIMPLE or MUTUAL of a DestinationRule only";
+        fields.suspicious("subjectAltNames", message, "write `spiffe://…`");
+    }
     if fields.has("workloadSelector") && !entry.endpoints.is_empty() {
         fields.conflict("endpoints", "excludes `workloadSelector`", "keep one of the two");
     }

@@ -142,6 +142,12 @@ async fn a_server_is_believed_under_its_name_in_both_versions_of_tls() {
         );
         let stranger = Outside::new();
         check_refused(call(address, &stranger.named("api.example.com")).await, "not vouched for");
+        let mut system = outside.named("api.example.com");
+        let ServerVerification::Named { roots, .. } = &mut system.verification else { panic!("named") };
+        *roots = Roots::System;
+        let refused = call(address, &system).await.expect_err("no system trusts it");
+        let without_any = refused.contains("(the system's roots)");
+        assert!(without_any || refused.contains("not vouched for"), "{refused}");
         let anybody = OutsideTls { verification: ServerVerification::Skipped, ..stranger.named("") };
         assert!(call(address, &anybody).await.is_ok());
         let unnamed = OutsideTls { sni: "".into(), ..outside.named("api.example.com") };

@@ -70,7 +70,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ads::tests::{endpoints, host};
+    use crate::ads::tests::{endpoints, host, named_host};
     use crate::canonical::HostPort;
     use crate::mesh::{Mesh, Parts};
     use crate::snapshot::HostState;
@@ -126,5 +126,22 @@ mod tests {
         assert_eq!(ports(&mesh), [2], "the last good one stays");
         let refused = stream.refused();
         assert!(refused.len() == 1 && refused[0].starts_with("endpoints `a`: "), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_name_leads_nowhere_in_a_test_and_says_so() {
+        let (mesh, publisher) = Mesh::from_parts(Parts::default());
+        let mut stream = publisher.stream();
+        let mut resources = Resources::new();
+        set(&mut resources, named_host("a", "api.example"));
+        let call = tokio::spawn({
+            let (mesh, host) = (mesh.clone(), HostPort::parse("a", 80).unwrap());
+            async move { mesh.resolve(&host, Duration::from_secs(20)).await.unwrap() }
+        });
+        publisher.wanted().await;
+        stream.exchange(|kind, name| resources.get(&(kind, name.to_string())).cloned());
+        let HostState::Ready(config) = call.await.unwrap() else { panic!("known") };
+        let unresolved = config.clusters[0].as_ref().unwrap().unresolved.clone();
+        assert!(unresolved.is_some_and(|reason| reason.starts_with("api.example: ")));
     }
 }

@@ -86,6 +86,10 @@ fn service_entries() {
         |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "ServiceEntry", spec), wanted);
     row("{hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}", &[]);
     row("{hosts: [a.com, '*.b.com'], subjectAltNames: [a.com, 'spiffe://a/ns/b/sa/c']}", &[]);
+    row(
+        "{hosts: [a.com], location: MESH_INTERNAL, subjectAltNames: [a.com]}",
+        &[(Code::Suspicious, "subjectAltNames")],
+    );
     row("{hosts: ['*.a.com'], resolution: DYNAMIC_DNS}", &[]);
     row("{hosts: ['*.a.com'], resolution: DNS}", &[(Code::Conflict, "hosts")]);
     row("{hosts: [a.com], resolution: DNS, endpoints: [{address: 10.0.0.1}, {address: b.com}]}", &[]);
@@ -159,6 +163,8 @@ fn mesh_settings() {
         check(&document("proxyless.mesh/v1alpha1", "MeshSettings", spec), wanted)
     };
     row("{trustDomain: example.org, outboundTrafficPolicy: {mode: REGISTRY_ONLY}, connectTimeout: 2s}", &[]);
+    row("{dnsRefreshRate: 5s}", &[]);
+    row("{dnsRefreshRate: 1s}", &[(Code::Suspicious, "dnsRefreshRate")]);
     row("{trustDomain: 'A B'}", &[(Code::InvalidValue, "trustDomain")]);
     row("{numTrustedProxies: 1}", &[(Code::UnsupportedField, "numTrustedProxies")]);
     row("{propagatedHeaders: []}", &[]);

@@ -8,4 +8,4 @@ mod wire;
 
 pub(crate) use control_plane::{Heard, Script};
 pub(crate) use process::{Process, patiently};
-pub(crate) use wire::{endpoints, host};
+pub(crate) use wire::{endpoints, host, named_host};

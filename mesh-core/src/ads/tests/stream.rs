@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control_plane::Script;
 use super::process::{Process, patiently};
-use super::wire::{endpoints, host};
+use super::wire::{endpoints, host, named_host};
 use crate::resource::ResourceType;
 use crate::saved::{SavedState, StateLocation};
 
@@ -122,6 +122,32 @@ async fn a_restart_begins_with_what_was_saved_and_is_then_corrected() {
     script.set([endpoints("a", 2)]);
     let _control_plane = script.start(port);
     process.has("a:80", &[2]).await;
+}
+
+#[tokio::test]
+async fn names_are_looked_up_also_where_only_what_was_saved_names_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = StateLocation::Directory(directory.path().join("state"));
+    let open = || Arc::new(SavedState::open(&location, "test").unwrap());
+    let script = Script::default();
+    script.set(named_host("n", "localhost"));
+    let control_plane = script.start(0);
+    // The system may know two addresses of it.
+    let found = |process: &Process| process.ports("n:80").is_some_and(|ports| ports.contains(&80));
+    let idle = Duration::from_secs(600);
+    {
+        let process = Process::start_with(control_plane.connect(), open(), idle);
+        process.view.demand.want("n:80").unwrap();
+        patiently("the name is found", || found(&process)).await;
+        let saved = directory.path().join("state/test/0/config");
+        patiently("the configuration is saved", || saved.exists()).await;
+    }
+    let connect = control_plane.connect();
+    drop(control_plane);
+    // The first process lets go of its slot once its stream has ended.
+    tokio::task::yield_now().await;
+    let process = Process::start_with(connect, open(), idle);
+    patiently("the name is found without a control plane", || found(&process)).await;
 }
 
 #[tokio::test]

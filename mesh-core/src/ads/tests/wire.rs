@@ -87,10 +87,27 @@ fn cluster(name: &str) -> Resource {
     (ResourceType::Cluster, name.into(), "1".into(), cluster.encode_to_vec())
 }
 
+/// What `NAME:80` needs where its endpoint is a name.
+pub(crate) fn named_host(name: &str, host: &str) -> [Resource; 3] {
+    let cluster = Cluster {
+        name: name.into(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::StrictDns.into())),
+        load_assignment: Some(assignment(name, host, 80)),
+        ..Cluster::default()
+    };
+    let cluster = (ResourceType::Cluster, name.into(), "1".into(), cluster.encode_to_vec());
+    [listener(name), routes(name), cluster]
+}
+
 /// One endpoint at 10.0.0.1; its port is its version. Port 0 is refused.
 pub(crate) fn endpoints(name: &str, port: u16) -> Resource {
+    let assignment = assignment(name, "10.0.0.1", port);
+    (ResourceType::Endpoints, name.into(), port.to_string(), assignment.encode_to_vec())
+}
+
+fn assignment(name: &str, address: &str, port: u16) -> ClusterLoadAssignment {
     let address = SocketAddress {
-        address: "10.0.0.1".into(),
+        address: address.into(),
         port_specifier: Some(socket_address::PortSpecifier::PortValue(port.into())),
         ..SocketAddress::default()
     };
@@ -102,15 +119,14 @@ pub(crate) fn endpoints(name: &str, port: u16) -> Resource {
         load_balancing_weight: Some(UInt32Value { value: u32::from(port != 0) }),
         ..LbEndpoint::default()
     };
-    let assignment = ClusterLoadAssignment {
+    ClusterLoadAssignment {
         cluster_name: name.into(),
         endpoints: vec![LocalityLbEndpoints {
             lb_endpoints: vec![endpoint],
             ..LocalityLbEndpoints::default()
         }],
         ..ClusterLoadAssignment::default()
-    };
-    (ResourceType::Endpoints, name.into(), port.to_string(), assignment.encode_to_vec())
+    }
 }
 
 fn ads() -> ConfigSource {
