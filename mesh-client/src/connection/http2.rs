@@ -215,9 +215,18 @@ fn refuses(sender: &mut SendRequest<Bytes>) -> Option<h2::Error> {
 fn send_body(mut stream: SendStream<Bytes>, body: RequestBody) -> Result<Pump, h2::Error> {
     match body {
         RequestBody::Empty => Ok(Pump::done()),
-        RequestBody::Once(data) => stream.send_data(data, true).map(|()| Pump::done()),
+        RequestBody::Once(data) => match stream.send_data(data, true) {
+            Err(error) if !is_over(&mut stream) => Err(error),
+            // A peer that has ended the stream by now wants no more of the body; whether it has answered shows at the response.
+            _ => Ok(Pump::done()),
+        },
         body @ (RequestBody::Stream { .. } | RequestBody::Kept(_)) => Ok(Pump::start(stream, body)),
     }
+}
+
+/// Whether the peer has reset the stream, or is gone.
+fn is_over(stream: &mut SendStream<Bytes>) -> bool {
+    stream.poll_reset(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
 /// What an error of h2 means for the request.

@@ -41,6 +41,19 @@ async fn a_large_body_passes_in_both_directions() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_has_not_waited_for_the_body_is_an_answer() {
+    // It resets the rest of the request, at times before the body is handed to the connection's other thread.
+    let peer = Peer::start(Manner::TellHeaders).await;
+    let outbound = Setup::http2([peer.address]).outbound();
+    for call in 0..3_000 {
+        let response = send(&outbound, post(Full::new(Bytes::from_static(b"unread")))).await;
+        let failed = response.extensions().get::<ClientError>().cloned();
+        assert_eq!(response.status(), StatusCode::OK, "call {call}: {failed:?}");
+        assert!(text(response).await.contains(":path: /"));
+    }
+}
+
 #[tokio::test]
 async fn a_try_may_take_so_long_until_its_answer_begins() {
     let stalling = Peer::start(Manner::Stall).await;
