@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, Metadata};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{
-    RetryPolicy, Route, RouteAction, RouteConfiguration, route_action,
+    RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, route_action,
 };
 use envoy_types::pb::google::protobuf::Struct;
 use envoy_types::pb::google::protobuf::value::Kind;
@@ -94,6 +94,9 @@ fn of_grpc(route: &Route, lost: &mut Features) {
     if matching.is_some_and(|wanted| !wanted.query_parameters.is_empty()) {
         lost.push(("matching by query parameters", Effect::RuleSkipped));
     }
+    if matching.is_some_and(meets_absence) {
+        lost.push(("`withoutHeaders` where the header is absent", Effect::RuleSkipped));
+    }
     if changes_headers(
         [&route.request_headers_to_add, &route.response_headers_to_add],
         [&route.request_headers_to_remove, &route.response_headers_to_remove],
@@ -106,6 +109,12 @@ fn of_grpc(route: &Route, lost: &mut Features) {
         Some(Action::DirectResponse(_)) => lost.push(("the direct response", Effect::CallsFail)),
         _ => {}
     }
+}
+
+/// Whether a header may be absent because it is unlike a text. gRPC knows an absent header by `present_match` alone.
+fn meets_absence(wanted: &RouteMatch) -> bool {
+    let demanded = |name: &str| wanted.headers.iter().any(|other| other.name == name && !other.invert_match);
+    wanted.headers.iter().any(|header| header.treat_missing_header_as_empty && !demanded(&header.name))
 }
 
 fn of_grpc_action(action: &RouteAction, lost: &mut Features) {

@@ -69,6 +69,10 @@ fn what_a_kind_does_not_know_is_found_in_what_it_is_sent() {
     check(&rule("match: [{headers: {x: {prefix: a}}, uri: {exact: /a}}]"), "{}", &[], &[]);
     let query = [("matching by query parameters", Effect::RuleSkipped)];
     check(&rule("match: [{queryParams: {a: {exact: b}}}]"), "{}", &query, &[]);
+    let absent = [("`withoutHeaders` where the header is absent", Effect::RuleSkipped)];
+    check(&rule("match: [{withoutHeaders: {x: {exact: a}}}]"), "{}", &absent, &[]);
+    check(&rule("match: [{withoutHeaders: {x: {}}}]"), "{}", &[], &[]);
+    check(&rule("match: [{headers: {x: {}}, withoutHeaders: {x: {exact: a}}}]"), "{}", &[], &[]);
     check(&rule("headers: {request: {set: {x: y}}}"), "{}", &ignored("changes of headers"), &[]);
     check(&rule("rewrite: {uri: /b}"), "{}", &ignored("rewriting the path"), &[]);
     check(&rule("rewrite: {authority: b}"), "{}", &ignored("rewriting the authority"), &[]);
