@@ -1,4 +1,9 @@
-//! gRPC's C++ core joins by `mesh agent` and follows a split: the wire is xDS and no dialect.
+//! gRPC's C++ core joins by `mesh agent` and goes where our own clients go: the wire is xDS and no dialect.
+
+mod receiver;
+mod request;
+mod routes;
+mod table;
 
 use std::process::Command;
 use std::time::Duration;
