@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use mesh_core::identity::Identity;
 use mesh_core::saved::owner_only::{self, OwnerOnlyError};
 
+use super::secret;
+
 /// The agent's directory with the names of its files.
 #[derive(Debug, Clone)]
 pub struct Files {
@@ -70,6 +72,22 @@ impl Files {
         owner_only::replace(&self.private_key(), identity.svid.private_key_pem().as_bytes())?;
         owner_only::replace(&self.certificate(), identity.svid.chain_pem().as_bytes())?;
         Ok(owner_only::replace(&self.roots(), identity.bundle.to_pem().as_bytes())?)
+    }
+
+    /// Writes Envoy's secrets, which name the other files.
+    ///
+    /// # Errors
+    /// Where one cannot be written.
+    pub fn write_secrets(&self) -> Result<(), FilesError> {
+        let directory = &self.directory;
+        let certificate = secret::certificate(&self.certificate(), &self.private_key(), directory);
+        let roots = secret::roots(&self.roots(), directory);
+        for (name, content) in
+            [(secret::CERTIFICATE_SECRET_FILE, certificate), (secret::ROOTS_SECRET_FILE, roots)]
+        {
+            owner_only::replace(&directory.join(name), content.to_string().as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Writes the bootstrap.

@@ -1,11 +1,12 @@
 //! `mesh agent`: lets a process of another language join. It holds the identity, keeps its files fresh, registers the
-//! ports, writes the gRPC bootstrap and runs the command beside it.
+//! ports, writes the gRPC bootstrap and Envoy's secrets, and runs the command beside it.
 //!
-//! The agent carries no request: gRPC speaks to the control plane and to its peers by itself, with the files written here.
+//! The agent carries no request: gRPC or Envoy speaks to the control plane and to its peers by itself, with the files written here.
 
 mod bootstrap;
 mod child;
 mod files;
+mod secret;
 mod termination;
 
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ use tokio::time::sleep;
 
 pub use bootstrap::Bootstrap;
 pub use files::{Files, FilesError};
+pub use secret::{CERTIFICATE_SECRET, CERTIFICATE_SECRET_FILE, ROOTS_SECRET, ROOTS_SECRET_FILE};
 use termination::Termination;
 
 /// What the agent is to do.
@@ -109,6 +111,7 @@ impl Agent {
         let files = Files::open(&options.directory)?;
         files.write_identity(&identity.current())?;
         files.write_bootstrap(&bootstrap(&files, &identity, &options.servers))?;
+        files.write_secrets()?;
         let registrations = register(&mesh, &options.ports);
         Ok(Self { _mesh: mesh, identity, files, registrations, command: options.command, termination })
     }

@@ -50,7 +50,9 @@ fn check(http: &str, annotations: &str, grpc: &[(&str, Effect)], envoy: &[(&str,
          spec: {{hosts: [reviews], http: {http}}}\n"
     ));
     let world = world(&documents);
-    for (kind, expected) in [(ClientKind::Grpc, grpc), (ClientKind::Envoy, envoy), (ClientKind::Mesh, &[])] {
+    for (kind, expected) in
+        [(ClientKind::Grpc, grpc), (ClientKind::Envoy { directory: None }, envoy), (ClientKind::Mesh, &[])]
+    {
         let losses = client(kind.clone(), "a").losses(&world);
         let found: BTreeSet<_> = losses.iter().map(|loss| (loss.feature, loss.effect)).collect();
         assert_eq!(found, expected.iter().copied().collect(), "{kind:?}: {http}");

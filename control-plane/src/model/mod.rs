@@ -29,7 +29,7 @@ mod world;
 
 pub use caller::{Caller, CallerKey, Inputs, Labels, View};
 pub use carried::Carried;
-pub use client_kind::ClientKind;
+pub use client_kind::{AGENT_DIRECTORY, ClientKind};
 pub use config::Config;
 pub use declared::Declared;
 pub use destination_rule::Merged;

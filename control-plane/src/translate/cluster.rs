@@ -28,7 +28,7 @@ use super::listener::ads;
 use super::metadata::{self, Entry};
 use super::name::ClusterName;
 use super::tls;
-use crate::model::{Protocol, SubsetView, Transport, View, World};
+use crate::model::{ClientKind, Protocol, SubsetView, Transport, View, World};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
     let name = ClusterName::parse(name)?;
@@ -45,7 +45,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         load_balancing_policy: Some(balancers(subset.balancer())),
         typed_extension_protocol_options: HashMap::from([(
             PROTOCOL_OPTIONS.to_owned(),
-            protocol(&subset, transport),
+            protocol(&subset, transport, view),
         )]),
         metadata: Some(metadata::ours(facts(&name, &subset))),
         ..Cluster::default()
@@ -61,7 +61,12 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         Transport::MeshMtls | Transport::AutoMtls => {
             let said = subset.tls().and_then(|tls| tls.sni.clone());
             let sni = said.unwrap_or_else(|| name.sni());
-            Some(tls::upstream(&sni, &identities(world, &subset)))
+            let protocols = match asks_alpn(&subset, transport, view) {
+                true => &["h2", "http/1.1"][..],
+                false if subset.port.protocol == Protocol::Http2 => &["h2"],
+                false => &["http/1.1"],
+            };
+            Some(tls::upstream(&sni, &identities(world, &subset), protocols, view.client()))
         }
     };
     if transport == Transport::AutoMtls {
@@ -142,12 +147,22 @@ fn extension(name: &str, config: Any) -> TypedExtensionConfig {
     TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }
 }
 
-fn protocol(subset: &SubsetView<'_>, transport: Transport<'_>) -> Any {
+/// Whether TLS itself says which HTTP is spoken. Envoy wants that of every endpoint of a cluster or of none, and one that is
+/// spoken to in plaintext has nobody to say it.
+fn asks_alpn(subset: &SubsetView<'_>, transport: Transport<'_>, view: &View<'_>) -> bool {
+    match (subset.port.protocol, transport) {
+        (Protocol::Http2, _) | (_, Transport::Plaintext) => false,
+        (_, Transport::AutoMtls) => !matches!(view.client(), ClientKind::Envoy { .. }),
+        (_, Transport::MeshMtls | Transport::Outside(_)) => true,
+    }
+}
+
+fn protocol(subset: &SubsetView<'_>, transport: Transport<'_>, view: &View<'_>) -> Any {
     let options = match (subset.port.protocol, transport) {
         (Protocol::Http2, _) => {
             explicit(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()))
         }
-        (_, Transport::Plaintext) => {
+        _ if !asks_alpn(subset, transport, view) => {
             explicit(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()))
         }
         _ => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {

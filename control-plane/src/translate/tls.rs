@@ -3,28 +3,46 @@
 
 use std::collections::BTreeSet;
 
+use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
-use envoy_types::pb::envoy::config::core::v3::{DataSource, TransportSocket, transport_socket};
+use envoy_types::pb::envoy::config::core::v3::{
+    ApiVersion, ConfigSource, DataSource, PathConfigSource, TransportSocket, transport_socket,
+};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::certificate_validation_context::{
     SystemRootCerts, TrustChainVerification,
 };
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
+    CombinedCertificateValidationContext, ValidationContextType,
+};
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateProviderPluginInstance, CertificateValidationContext, CommonTlsContext, DownstreamTlsContext,
-    SubjectAltNameMatcher, TlsCertificate, UpstreamTlsContext,
+    SdsSecretConfig, SubjectAltNameMatcher, TlsCertificate, TlsParameters, UpstreamTlsContext,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::{Any, BoolValue};
 
 use super::encode::{self, PLAIN};
+use crate::agent::{CERTIFICATE_SECRET, CERTIFICATE_SECRET_FILE, ROOTS_SECRET, ROOTS_SECRET_FILE};
 use crate::document::{TlsMode, TlsSettings};
+use crate::model::ClientKind;
 
-/// Towards a cluster whose servers are one of `identities`.
-pub(super) fn upstream(sni: &str, identities: &BTreeSet<String>) -> TransportSocket {
+/// Towards a cluster whose servers are one of `identities` and speak one of `protocols`.
+pub(super) fn upstream(
+    sni: &str,
+    identities: &BTreeSet<String>,
+    protocols: &[&str],
+    client: &ClientKind,
+) -> TransportSocket {
+    let common = match client {
+        ClientKind::Envoy { directory: Some(directory) } => by_secrets(identities, protocols, directory),
+        // An Envoy that names no directory refuses the cluster, for it knows no certificate providers.
+        _ => common(identities),
+    };
     let context = UpstreamTlsContext {
-        common_tls_context: Some(common(identities)),
+        common_tls_context: Some(common),
         sni: sni.to_owned(),
         ..UpstreamTlsContext::default()
     };
@@ -92,6 +110,10 @@ fn subject(name: &str) -> SubjectAltNameMatcher {
         address if !is_dns(address) => SanType::IpAddress,
         _ => SanType::Dns,
     };
+    of_kind(kind, name)
+}
+
+fn of_kind(kind: SanType, name: &str) -> SubjectAltNameMatcher {
     SubjectAltNameMatcher {
         san_type: kind.into(),
         matcher: Some(exact(name)),
@@ -121,17 +143,51 @@ pub(super) fn downstream() -> TransportSocket {
     socket(encode::pack(&context, &PLAIN))
 }
 
+/// As Envoy wants it: its certificate and roots are secrets in files that the agent beside it keeps.
+fn by_secrets(identities: &BTreeSet<String>, protocols: &[&str], directory: &str) -> CommonTlsContext {
+    let secret = |name: &str, file: &str| SdsSecretConfig {
+        name: name.to_owned(),
+        sds_config: Some(ConfigSource {
+            config_source_specifier: Some(ConfigSourceSpecifier::PathConfigSource(PathConfigSource {
+                path: format!("{directory}/{file}"),
+                ..PathConfigSource::default()
+            })),
+            resource_api_version: ApiVersion::V3.into(),
+            ..ConfigSource::default()
+        }),
+    };
+    let validation = CombinedCertificateValidationContext {
+        default_validation_context: Some(CertificateValidationContext {
+            match_typed_subject_alt_names: typed(identities).collect(),
+            ..CertificateValidationContext::default()
+        }),
+        validation_context_sds_secret_config: Some(secret(ROOTS_SECRET, ROOTS_SECRET_FILE)),
+        ..CombinedCertificateValidationContext::default()
+    };
+    CommonTlsContext {
+        // The mesh's servers speak nothing older.
+        tls_params: Some(TlsParameters {
+            tls_minimum_protocol_version: TlsProtocol::TlSv13.into(),
+            tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
+            ..TlsParameters::default()
+        }),
+        tls_certificate_sds_secret_configs: vec![secret(CERTIFICATE_SECRET, CERTIFICATE_SECRET_FILE)],
+        alpn_protocols: protocols.iter().map(|protocol| (*protocol).to_owned()).collect(),
+        validation_context_type: Some(ValidationContextType::CombinedValidationContext(validation)),
+        ..CommonTlsContext::default()
+    }
+}
+
+fn typed(identities: &BTreeSet<String>) -> impl Iterator<Item = SubjectAltNameMatcher> {
+    identities.iter().map(|identity| of_kind(SanType::Uri, identity))
+}
+
 fn common(identities: &BTreeSet<String>) -> CommonTlsContext {
     let matchers: Vec<StringMatcher> = identities.iter().map(|identity| exact(identity)).collect();
-    let typed = matchers.iter().map(|matcher| SubjectAltNameMatcher {
-        san_type: SanType::Uri.into(),
-        matcher: Some(matcher.clone()),
-        ..SubjectAltNameMatcher::default()
-    });
     #[expect(deprecated, reason = "gRPC reads the older list of names, Envoy the newer one")]
     let validation = CertificateValidationContext {
         ca_certificate_provider_instance: Some(provider("ROOTCA")),
-        match_typed_subject_alt_names: typed.collect(),
+        match_typed_subject_alt_names: typed(identities).collect(),
         match_subject_alt_names: matchers,
         ..CertificateValidationContext::default()
     };

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::{Node, node::UserAgentVersionType};
+use envoy_types::pb::google::protobuf::value::Kind;
 use futures_util::{Stream, StreamExt};
 use mesh_core::subscription::{Answer, Request, ServerStream, SotwRequest};
 use tonic::Status;
@@ -15,7 +16,7 @@ use tonic::Status;
 use super::hub::Place;
 use super::mailbox::Pending;
 use super::service::StreamCaller;
-use crate::model::ClientKind;
+use crate::model::{AGENT_DIRECTORY, ClientKind};
 
 /// What a client sent, in either encoding.
 #[derive(Debug)]
@@ -142,7 +143,13 @@ impl Session {
 
     /// Notes what the client says it is; whom it is, its certificate has said.
     fn introduce(&mut self, node: Node) {
-        let kind = ClientKind::of(&node.user_agent_name);
+        let directory =
+            node.metadata.as_ref().and_then(|facts| facts.fields.get(AGENT_DIRECTORY)?.kind.as_ref());
+        let directory = match directory {
+            Some(Kind::StringValue(path)) => Some(path.as_str()),
+            _ => None,
+        };
+        let kind = ClientKind::of(&node.user_agent_name, directory);
         let version = match node.user_agent_version_type {
             Some(UserAgentVersionType::UserAgentVersion(version)) => version,
             Some(UserAgentVersionType::UserAgentBuildVersion(build)) => build

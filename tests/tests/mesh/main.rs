@@ -10,6 +10,7 @@ mod demo;
 mod destinations;
 mod documents;
 mod ending;
+mod envoy;
 mod expectations;
 mod gateway_routes;
 mod grpcio;
