@@ -58,6 +58,16 @@ pub enum EndpointSource {
     Dns(Arc<DnsEndpoints>),
 }
 
+impl EndpointSource {
+    /// The name under which the control plane sends them, if it does.
+    pub fn sent_as(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::ControlPlane(name) => Some(name),
+            Self::Dns(_) => None,
+        }
+    }
+}
+
 /// Transport security towards a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamTls {

@@ -9,18 +9,21 @@
 //! whole; meanwhile its clusters go on changing, for endpoints come and go while a route waits (gRFC A74). What is equal to
 //! what was published is the same `Arc`, so that a change costs what it touches.
 
+mod endpoints;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Cluster, HostConfig, HostState, OpaqueConfig, Snapshot};
 use crate::balance::EndpointStates;
 use crate::resource::{
-    ClusterSpec, EndpointSource, EndpointsSpec, InboundListener, OutboundListener, Resource, ResourceType,
-    RouteSpec,
+    ClusterSpec, EndpointSource, InboundListener, OutboundListener, Resource, ResourceType, RouteSpec,
 };
 use crate::route::RouteTable;
+use endpoints::{Joined, KnownEndpoints};
+
+pub use endpoints::Answer;
 
 /// What the control plane says of one resource, or the system of a name.
 #[derive(Debug, Clone)]
@@ -33,9 +36,6 @@ pub enum Update {
     Resolved(Arc<str>, Answer),
 }
 
-/// The addresses of a DNS name, in the resolver's order, or why there are none.
-pub type Answer = Result<Arc<[IpAddr]>, Arc<str>>;
-
 /// The latest accepted resources and the closures that were published of them.
 #[derive(Debug, Default)]
 pub struct Closures {
@@ -43,8 +43,7 @@ pub struct Closures {
     inbound: Known<InboundListener>,
     route_configurations: Known<RouteSpec>,
     cluster_specs: Known<ClusterSpec>,
-    endpoints: Known<EndpointsSpec>,
-    names: HashMap<Arc<str>, Answer>,
+    endpoints: KnownEndpoints,
     wanted_inbound: BTreeSet<Arc<str>>,
     hosts: BTreeMap<Arc<str>, Host>,
     clusters: HashMap<Arc<str>, BuiltCluster>,
@@ -86,15 +85,6 @@ struct BuiltCluster {
     cluster: Arc<Cluster>,
 }
 
-/// A cluster's endpoints as far as they are known.
-#[derive(Debug, PartialEq, Eq)]
-struct Joined {
-    /// None where the control plane says that there are none.
-    endpoints: Option<Arc<EndpointsSpec>>,
-    /// Why a name has no address.
-    unresolved: Option<Arc<str>>,
-}
-
 impl Closures {
     /// Sets the hosts (`HOST:PORT`, as dialled) and inbound listeners that configuration is wanted for. What is no longer
     /// wanted is forgotten, also what was known of it. Returns the next snapshot, if it differs.
@@ -130,7 +120,7 @@ impl Closures {
                     keep(&mut self.cluster_specs, &cluster.name, &cluster)
                 }
                 Update::Here(Resource::Endpoints(endpoints)) => {
-                    keep(&mut self.endpoints, &endpoints.name, &endpoints);
+                    self.endpoints.sent(Arc::clone(&endpoints.name), Some(endpoints));
                 }
                 Update::Here(Resource::Inbound(listener)) => {
                     inbound_changed = true;
@@ -145,10 +135,8 @@ impl Closures {
                     self.route_configurations.insert(name, None);
                 }
                 Update::Absent(ResourceType::Cluster, name) => drop(self.cluster_specs.insert(name, None)),
-                Update::Absent(ResourceType::Endpoints, name) => drop(self.endpoints.insert(name, None)),
-                // What was found last is better than nothing.
-                Update::Resolved(name, Err(_)) if matches!(self.names.get(&name), Some(Ok(_))) => {}
-                Update::Resolved(name, answer) => drop(self.names.insert(name, answer)),
+                Update::Absent(ResourceType::Endpoints, name) => self.endpoints.sent(name, None),
+                Update::Resolved(name, answer) => self.endpoints.found(name, answer),
             }
         }
         (self.refresh() || inbound_changed).then(|| self.snapshot())
@@ -163,12 +151,7 @@ impl Closures {
             }
             ResourceType::Cluster => self.used_clusters(),
             ResourceType::Endpoints => {
-                let sources = self.used_specs().map(|spec| spec.endpoints.clone());
-                let names = sources.filter_map(|source| match source {
-                    EndpointSource::ControlPlane(name) => Some(name),
-                    EndpointSource::Dns(_) => None,
-                });
-                names.collect()
+                self.used_specs().filter_map(|spec| spec.endpoints.sent_as()).cloned().collect()
             }
         }
     }
@@ -206,16 +189,7 @@ impl Closures {
         let missing = rules.clusters().flat_map(|cluster| match self.cluster_specs.get(cluster) {
             None => vec![name_of(ResourceType::Cluster, cluster)],
             Some(None) => Vec::new(),
-            Some(Some(spec)) => match &spec.endpoints {
-                EndpointSource::ControlPlane(name) if !self.endpoints.contains_key(name) => {
-                    vec![name_of(ResourceType::Endpoints, name)]
-                }
-                EndpointSource::ControlPlane(_) => Vec::new(),
-                EndpointSource::Dns(dns) => {
-                    let unknown = dns.names().filter(|name| !self.names.contains_key(*name));
-                    unknown.map(|name| format!("address of `{name}`")).collect()
-                }
-            },
+            Some(Some(spec)) => self.endpoints.missing(&spec.endpoints),
         });
         missing.collect()
     }
@@ -233,7 +207,7 @@ impl Closures {
     fn build_clusters(&mut self) {
         for name in self.used_clusters() {
             let Some(Some(spec)) = self.cluster_specs.get(&name) else { continue };
-            let Some(joined) = self.joined(spec) else { continue };
+            let Some(joined) = self.endpoints.join(spec) else { continue };
             let same = |built: &BuiltCluster| built.spec == *spec && built.joined == joined;
             if self.clusters.get(&name).is_some_and(same) {
                 continue;
@@ -244,20 +218,6 @@ impl Closures {
             let cluster = Arc::new(cluster.unresolved(joined.unresolved.clone()));
             self.clusters.insert(name, BuiltCluster { spec: Arc::clone(spec), joined, cluster });
         }
-    }
-
-    /// A cluster's endpoints, once all that says what they are has come.
-    fn joined(&self, spec: &ClusterSpec) -> Option<Joined> {
-        let dns = match &spec.endpoints {
-            EndpointSource::ControlPlane(name) => {
-                return Some(Joined { endpoints: self.endpoints.get(name)?.clone(), unresolved: None });
-            }
-            EndpointSource::Dns(dns) => dns,
-        };
-        let addresses = |name: &str| Some(self.names.get(name)?.as_deref().unwrap_or_default());
-        let endpoints = dns.join(&spec.name, addresses)?;
-        let unresolved = dns.names().find_map(|name| self.names.get(name)?.as_ref().err());
-        Some(Joined { endpoints: Some(Arc::new(endpoints)), unresolved: unresolved.cloned() })
     }
 
     fn refresh_host(&mut self, name: &Arc<str>) -> bool {
@@ -300,10 +260,7 @@ impl Closures {
         match self.cluster_specs.get(cluster) {
             None => false,
             Some(None) => true,
-            Some(Some(spec)) => match &spec.endpoints {
-                EndpointSource::ControlPlane(name) => self.endpoints.contains_key(name),
-                EndpointSource::Dns(dns) => dns.names().all(|name| self.names.contains_key(name)),
-            },
+            Some(Some(spec)) => self.endpoints.is_known(&spec.endpoints),
         }
     }
 
@@ -346,10 +303,7 @@ impl Closures {
         self.route_configurations.retain(|name, _| routes.contains(name));
         let clusters = self.used_clusters();
         self.cluster_specs.retain(|name, _| clusters.contains(name));
-        let endpoints = self.subscriptions(ResourceType::Endpoints);
-        self.endpoints.retain(|name, _| endpoints.contains(name));
-        let names = self.names();
-        self.names.retain(|name, _| names.contains_key(name));
+        self.endpoints.retain(&self.subscriptions(ResourceType::Endpoints), &self.names());
         let states = &mut self.states;
         let cluster_specs = &self.cluster_specs;
         self.clusters.retain(|name, _| {

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::*;
@@ -6,8 +6,8 @@ use crate::authz::Policy;
 use crate::canonical::PathNormalization;
 use crate::context::PROPAGATED_BY_DEFAULT;
 use crate::resource::{
-    BLOCK_ALL, BalancerPolicy, DnsAddresses, DnsEndpoints, DnsTarget, EndpointSpec, Health, MtlsMode,
-    OpaqueSpec, Provenance, RequestSpec, Takes, UpstreamProtocol, UpstreamTls,
+    BLOCK_ALL, BalancerPolicy, DnsAddresses, DnsEndpoints, DnsTarget, EndpointSpec, EndpointsSpec, Health,
+    MtlsMode, OpaqueSpec, Provenance, RequestSpec, Takes, UpstreamProtocol, UpstreamTls,
 };
 use crate::route::RouteTable;
 
