@@ -81,14 +81,14 @@ async fn an_envoy_routes_by_the_meshs_rules_and_speaks_its_mtls() {
 
 /// What Envoy answered.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     body: String,
     location: Option<String>,
     rule: Option<String>,
 }
 
-async fn get(envoy: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get(envoy: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = http::Request::get(format!("http://{envoy}{path}")).header("host", "echo:9080");
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -103,7 +103,7 @@ async fn get(envoy: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer 
 }
 
 /// Starts an Envoy under an agent of its own.
-fn envoy(control_plane: &ControlPlane) -> (Process, SocketAddr) {
+pub(crate) fn envoy(control_plane: &ControlPlane) -> (Process, SocketAddr) {
     let program = std::env::var_os("MESH_TEST_ENVOY")
         .expect("MESH_TEST_ENVOY names an Envoy; `tests/check integration` installs one");
     // Envoy takes no port of its own choice and tells it; one that was just free will do.
