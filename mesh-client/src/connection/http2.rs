@@ -67,6 +67,9 @@ impl Http2Connection {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_header_list_size(HEADER_LIST_BYTES_MAX)
             .initial_max_send_streams(0)
+            // What h2 counts here for good is, on a client, frames of answers that callers have given up: each costs a small
+            // frame, and a busy connection with such callers must not end by them.
+            .max_local_error_reset_streams(None)
             .handshake(io)
             .await?;
         until_allowed(&mut driver).await?;

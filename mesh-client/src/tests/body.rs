@@ -54,6 +54,19 @@ async fn an_answer_that_has_not_waited_for_the_body_is_an_answer() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_read_no_bodies_cost_no_connection() {
+    // More than ten times what h2 puts up with by default.
+    let peer = Peer::start(Manner::TellHeaders).await;
+    let outbound = Setup::http2([peer.address]).outbound();
+    for _ in 0..10_000 {
+        let response = send(&outbound, get("/")).await;
+        let failed = response.extensions().get::<ClientError>().cloned();
+        assert_eq!(response.status(), StatusCode::OK, "{failed:?}");
+    }
+    assert_eq!(peer.connections(), 1);
+}
+
 #[tokio::test]
 async fn a_try_may_take_so_long_until_its_answer_begins() {
     let stalling = Peer::start(Manner::Stall).await;
