@@ -12,7 +12,7 @@ use mesh_core::canonical::{NotAHost, NotCanonical};
 use mesh_core::mesh::ResolveError;
 use mesh_core::resource::Provenance;
 use mesh_core::route::AbortStatus;
-use mesh_core::status::{Fault, OPAQUE, ResponseFlag};
+use mesh_core::status::{Fault, NOT_OPAQUE, OPAQUE, ResponseFlag};
 
 use crate::connection::ConnectError;
 
@@ -57,6 +57,22 @@ pub enum ClientError {
     Opaque {
         /// As dialled.
         host: Arc<str>,
+    },
+    /// A connection of bytes to a port that carries requests.
+    #[error("{host}: {NOT_OPAQUE}")]
+    NotOpaque {
+        /// As dialled.
+        host: Arc<str>,
+    },
+    /// No rule of the host takes the server name, or the lack of one.
+    #[error("{host}: no rule of {documents} takes {}", described(.server_name))]
+    NoServerName {
+        /// As dialled.
+        host: Arc<str>,
+        /// What was said.
+        server_name: Option<Arc<str>>,
+        /// Whose rules they are, such as `VirtualService/default/db`.
+        documents: Arc<str>,
     },
     /// No rule of the host takes the request.
     #[error("{host}: no rule of {documents} matches the request")]
@@ -123,9 +139,17 @@ pub enum ClientError {
 
 /// An error and the rule under which it came about, if one had been chosen by then.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) error: ClientError,
-    pub(crate) rule: Option<Provenance>,
+pub struct Failure {
+    /// What happened.
+    pub error: ClientError,
+    /// By which rule the request or the connection was to go.
+    pub rule: Option<Provenance>,
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
 }
 
 impl<E: Into<ClientError>> From<E> for Failure {
@@ -142,6 +166,13 @@ impl fmt::Display for Failure {
             (Some(rule), error) if !matches!(error, ClientError::Injected(_)) => write!(out, ", by {rule}"),
             _ => Ok(()),
         }
+    }
+}
+
+fn described(server_name: &Option<Arc<str>>) -> String {
+    match server_name {
+        Some(name) => format!("the server name {name}"),
+        None => "a connection without a server name; say it with `connect_tls`".to_owned(),
     }
 }
 
@@ -165,10 +196,12 @@ impl ClientError {
             | Self::Unsendable(_)
             | Self::RequestBody(_)
             | Self::Https { .. }
-            | Self::Opaque { .. } => Side::Caller,
+            | Self::Opaque { .. }
+            | Self::NotOpaque { .. } => Side::Caller,
             Self::Resolve(_)
             | Self::OutsideRefused { .. }
             | Self::NoRoute { .. }
+            | Self::NoServerName { .. }
             | Self::NoCluster { .. }
             | Self::NoHealthyEndpoint { .. }
             | Self::Injected(_) => Side::Mesh,
@@ -190,7 +223,8 @@ impl ClientError {
             Self::RequestBody(_) => Fault::RequestBody,
             Self::Resolve(_) => Fault::Unresolved,
             Self::OutsideRefused { .. } | Self::Https { .. } => Fault::DeniedOutbound,
-            Self::NoRoute { .. } => Fault::NoRoute,
+            Self::NotOpaque { .. } => Fault::BadRequest(NOT_OPAQUE),
+            Self::NoRoute { .. } | Self::NoServerName { .. } => Fault::NoRoute,
             Self::NoCluster { status, .. } => Fault::NoCluster(*status),
             Self::NoHealthyEndpoint { .. } => Fault::NoHealthyEndpoint,
             Self::Connect(_) => Fault::UpstreamConnect,

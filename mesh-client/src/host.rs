@@ -10,6 +10,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use mesh_core::Mesh;
 use mesh_core::canonical::{HostPort, NotAHost};
+use mesh_core::mesh::OutboundTrafficPolicy;
 use mesh_core::snapshot::{HostConfig, HostState};
 use tokio::time::Instant;
 
@@ -65,8 +66,12 @@ pub(crate) async fn find(
     // Both names share the one wait.
     match mesh.resolve(&dialled, end.saturating_duration_since(Instant::now())).await? {
         HostState::Ready(config) => Ok(Destination::Mesh(config)),
-        HostState::Absent => Ok(Destination::Outside(dialled)),
-        HostState::Refused => Err(ClientError::OutsideRefused { host: dialled.as_str().into() }),
+        HostState::Absent if mesh.settings().outbound_traffic_policy == OutboundTrafficPolicy::AllowAny => {
+            Ok(Destination::Outside(dialled))
+        }
+        HostState::Absent | HostState::Refused => {
+            Err(ClientError::OutsideRefused { host: dialled.as_str().into() })
+        }
     }
 }
 

@@ -15,6 +15,8 @@
 //! A tonic client takes a [`MeshChannel`] where it would take tonic's own: `ReviewsClient::new(MeshChannel::new(&mesh,
 //! "reviews:9080"))`.
 //!
+//! Bytes that are no HTTP go by a [`MeshConnector`], which takes rules, balancers and identities from the same places.
+//!
 //! # Layout
 //!
 //! [`MeshClient`] and [`MeshChannel`] are the two doors to one `stack`, which says in what order a request passes the stages:
@@ -28,6 +30,7 @@ mod body;
 mod channel;
 mod client;
 mod connection;
+mod connector;
 mod deadline;
 mod endpoint;
 mod error;
@@ -41,6 +44,7 @@ mod propagation;
 mod record;
 mod retry;
 mod stack;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -48,5 +52,7 @@ pub use body::{BodyError, ResponseBody};
 pub use channel::MeshChannel;
 pub use client::{MeshClient, ResponseFuture};
 pub use connection::{ConnectError, ConnectErrorKind, Untrusted};
-pub use error::{ClientError, Side};
+pub use connector::MeshConnector;
+pub use error::{ClientError, Failure, Side};
 pub use mesh_core::status::ResponseFlag;
+pub use stream::MeshStream;

@@ -24,9 +24,9 @@ use fastrand::Rng;
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body::Body;
+use mesh_core::Mesh;
 use mesh_core::canonical::{NotAHost, PathNormalization, canonicalize_uri};
 use mesh_core::context::RequestContext;
-use mesh_core::mesh::OutboundTrafficPolicy;
 use mesh_core::route::{
     Choice, CorsVerdict, Forward, KeySource, RequestFacts, Route, RouteAction, Split, StickyKey,
 };
@@ -150,11 +150,6 @@ impl Call<'_> {
         let wait =
             deadline.map_or(wait, |deadline| wait.min(deadline.saturating_duration_since(Instant::now())));
         let found = host::find(&self.outbound.mesh, name, &head.headers, wait).await?;
-        if let Destination::Outside(host) = &found
-            && self.outbound.mesh.settings().outbound_traffic_policy == OutboundTrafficPolicy::RegistryOnly
-        {
-            return Err(ClientError::OutsideRefused { host: host.as_str().into() });
-        }
         host::settle_authority(head, authority)?;
         Ok(found)
     }
@@ -227,7 +222,7 @@ impl Call<'_> {
             cluster: cluster.clone(),
             status: forward.no_cluster_status,
         };
-        let Some(choice) = self.choose(&forward.split, &request.head.headers, rng) else {
+        let Some(choice) = choose(&self.outbound.mesh, &forward.split, &request.head.headers, rng) else {
             return Err(no_cluster(&Arc::from("(every weight is 0)")));
         };
         let destination = choice.destination;
@@ -269,16 +264,6 @@ impl Call<'_> {
         sent.inspect_err(|error| error.flag().into_iter().for_each(|flag| record.count_failure(flag)))
     }
 
-    /// One choice for all attempts, by the headers as the route saw them.
-    fn choose<'s>(&self, split: &'s Split, headers: &HeaderMap, rng: &mut Rng) -> Option<Choice<'s>> {
-        let by_identity = matches!(split.sticky_key(), Some(StickyKey::Identity));
-        let identity = self.outbound.mesh.identity().filter(|_| by_identity).map(|source| source.current());
-        let principal = identity.as_ref().map(|identity| identity.svid.id().principal());
-        let unix_time = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let unix_seconds = split.minds_time().then(unix_time);
-        split.choose(&KeySource { headers, identity: principal, unix_seconds }, Some(rng.f64()))
-    }
-
     /// Puts head and body of a response under the request's deadline.
     async fn within(
         &self,
@@ -310,6 +295,21 @@ impl Call<'_> {
             inherited: self.context.as_ref().and_then(|context| context.deadline),
         }
     }
+}
+
+/// One choice for all attempts, by the headers as the rule saw them, and by who this process is.
+pub(crate) fn choose<'s>(
+    mesh: &Mesh,
+    split: &'s Split,
+    headers: &HeaderMap,
+    rng: &mut Rng,
+) -> Option<Choice<'s>> {
+    let by_identity = matches!(split.sticky_key(), Some(StickyKey::Identity));
+    let identity = mesh.identity().filter(|_| by_identity).map(|source| source.current());
+    let principal = identity.as_ref().map(|identity| identity.svid.id().principal());
+    let unix_time = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let unix_seconds = split.minds_time().then(unix_time);
+    split.choose(&KeySource { headers, identity: principal, unix_seconds }, Some(rng.f64()))
 }
 
 /// The host's rule for the request, whose path becomes canonical.

@@ -1,4 +1,4 @@
-//! Making a connection: a socket, TLS and the protocol's own greeting, all within one time limit.
+//! Making a connection: a socket, TLS and, for HTTP, the protocol's own greeting, all within one time limit.
 
 use std::fmt;
 use std::io;
@@ -8,16 +8,15 @@ use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
 use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
-use mesh_core::network::{Network, Socket};
+use mesh_core::network::Network;
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
-use rustls::pki_types::ServerName;
+use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
 
 use super::http1::{Http1Connection, Http1Counter};
 use super::http2::{Http2Connection, Vacancy};
 use super::outside_tls::{self, Untrusted};
-use super::{Upstream, tls};
+use super::{Carrier, Spoken, Upstream, tls};
 
 /// Where a connection goes.
 #[derive(Debug, Clone)]
@@ -86,6 +85,9 @@ pub enum ConnectErrorKind {
         /// Why not.
         reason: String,
     },
+    /// The server takes no ALPN of ours: it serves requests where bytes are sent, or bytes where requests are.
+    #[error("the server {0}")]
+    Protocol(&'static str),
     /// HTTP/2's greeting failed.
     #[error("HTTP/2 handshake: {0}")]
     Http2(#[source] h2::Error),
@@ -119,38 +121,16 @@ impl Connector {
     }
 
     async fn establish(&self) -> Result<Connected, ConnectErrorKind> {
-        let socket = match &self.target {
-            Target::Address(address) => self.network.connect(*address).await,
-            Target::Name(host) => self.network.connect_host(host).await,
-        }
-        .map_err(ConnectErrorKind::Tcp)?;
-        socket.set_nodelay().map_err(ConnectErrorKind::Tcp)?;
-        match &self.upstream.tls {
-            UpstreamTls::Plaintext => {
-                self.greet(socket, self.upstream.protocol == UpstreamProtocol::Http2).await
-            }
-            UpstreamTls::MeshMtls { identities, sni } => {
-                let identity = self.identity.as_ref().ok_or(ConnectErrorKind::NoIdentity)?;
-                let (connector, name) = tls::connector(identity, identities, sni, self.upstream.protocol)
-                    .map_err(ConnectErrorKind::Configuration)?;
-                self.secure(connector, name, socket).await
-            }
-            UpstreamTls::Outside(outside) => {
-                let (connector, name) = outside_tls::connector(outside, self.upstream.protocol).await?;
-                self.secure(connector, name, socket).await
+        let Upstream { tls, protocol } = &self.upstream;
+        let spoken = Spoken::Http(*protocol);
+        let (identity, network) = (self.identity.as_ref(), &self.network);
+        match (Opening { target: &self.target, tls, spoken, identity, network }).open().await? {
+            Carrier::Plain(socket) => self.greet(socket, *protocol == UpstreamProtocol::Http2).await,
+            Carrier::Tls(tls) => {
+                let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+                self.greet(*tls, http2).await
             }
         }
-    }
-
-    async fn secure(
-        &self,
-        connector: TlsConnector,
-        name: ServerName<'static>,
-        socket: Socket,
-    ) -> Result<Connected, ConnectErrorKind> {
-        let tls = connector.connect(name, socket).await.map_err(no_tls)?;
-        let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-        self.greet(tls, http2).await
     }
 
     async fn greet<I>(&self, io: I, http2: bool) -> Result<Connected, ConnectErrorKind>
@@ -164,6 +144,73 @@ impl Connector {
             let connection = Http1Connection::handshake(io, self.http1_open.clone()).await;
             connection.map(Connected::Http1).map_err(ConnectErrorKind::Http1)
         }
+    }
+}
+
+/// All that it takes to reach a target, whatever is spoken then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) tls: &'a UpstreamTls,
+    pub(crate) spoken: Spoken,
+    pub(crate) identity: Option<&'a Arc<IdentitySource>>,
+    pub(crate) network: &'a Network,
+}
+
+impl Opening<'_> {
+    /// Opens within `timeout`.
+    pub(crate) async fn within(self, timeout: Duration) -> Result<Carrier, ConnectError> {
+        tokio::time::timeout(timeout, self.open())
+            .await
+            .unwrap_or(Err(ConnectErrorKind::Timeout(timeout)))
+            .map_err(|kind| ConnectError { endpoint: self.target.to_string(), kind })
+    }
+
+    async fn open(self) -> Result<Carrier, ConnectErrorKind> {
+        let socket = match self.target {
+            Target::Address(address) => self.network.connect(*address).await,
+            Target::Name(host) => self.network.connect_host(host).await,
+        }
+        .map_err(ConnectErrorKind::Tcp)?;
+        socket.set_nodelay().map_err(ConnectErrorKind::Tcp)?;
+        let (connector, name) = match self.tls {
+            UpstreamTls::Plaintext => return Ok(Carrier::Plain(socket)),
+            UpstreamTls::MeshMtls { identities, sni } => {
+                let identity = self.identity.ok_or(ConnectErrorKind::NoIdentity)?;
+                tls::connector(identity, identities, sni, self.spoken)
+                    .map_err(ConnectErrorKind::Configuration)?
+            }
+            UpstreamTls::Outside(outside) => outside_tls::connector(outside, self.spoken).await?,
+        };
+        let tls = connector.connect(name, socket).await.map_err(|error| self.no_tls(error))?;
+        Ok(Carrier::Tls(Box::new(tls)))
+    }
+
+    fn no_tls(&self, error: io::Error) -> ConnectErrorKind {
+        let alert = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        match (alert, self.spoken) {
+            (Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)), spoken) => {
+                ConnectErrorKind::Protocol(match spoken {
+                    Spoken::Http(_) => "takes bytes and no requests; connect with a MeshConnector",
+                    Spoken::Bytes => {
+                        "takes requests and no bytes; call it with a MeshClient, or serve there with `bind_opaque`"
+                    }
+                })
+            }
+            _ => no_tls(error),
+        }
+    }
+}
+
+impl ConnectError {
+    /// A retry hides a failed connect from everybody. That somebody else answers at an endpoint must not stay hidden.
+    pub(crate) fn report(&self, tls: &UpstreamTls) {
+        let meant = match (&self.kind, tls) {
+            (ConnectErrorKind::Refused(_), UpstreamTls::MeshMtls { sni, .. }) => sni,
+            (ConnectErrorKind::Untrusted(_), UpstreamTls::Outside(tls)) => &tls.sni,
+            _ => return,
+        };
+        tracing::warn!(%meant, "connection refused: {self}");
     }
 }
 

@@ -5,6 +5,7 @@
 //! the caller's own task, where hyper's client would pass it through a channel to another task and back. HTTP/1.1 runs on
 //! hyper.
 
+mod carrier;
 mod connect;
 mod http1;
 mod http2;
@@ -22,12 +23,22 @@ use mesh_core::resource::{ClusterSpec, UpstreamProtocol, UpstreamTls};
 
 use crate::body::{RequestBody, ResponseBody};
 
+pub(crate) use carrier::Carrier;
 pub use connect::{ConnectError, ConnectErrorKind};
-pub(crate) use connect::{Connected, Connector, Target};
+pub(crate) use connect::{Connected, Connector, Opening, Target};
 pub(crate) use http1::{Http1Connection, Http1Stream, IdleHome};
 pub(crate) use http2::{Http2Connection, Http2Stream, Vacancy};
 pub use outside_tls::Untrusted;
 pub(crate) use pump::Pump;
+
+/// What is spoken on a connection once it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    /// Requests.
+    Http(UpstreamProtocol),
+    /// Whatever the application likes.
+    Bytes,
+}
 
 /// How an endpoint is spoken to. It never changes for an endpoint's runtime state: where configuration changes it, the
 /// endpoint begins anew, and old connections close.

@@ -5,17 +5,21 @@
 
 use std::sync::Arc;
 
-use mesh_core::identity::{ALPN_HTTP1, ALPN_HTTP2, ExpectedPeer, IdentitySource, SpiffeId, client_config};
+use mesh_core::identity::{
+    ALPN_HTTP1, ALPN_HTTP2, ALPN_OPAQUE, ExpectedPeer, IdentitySource, SpiffeId, client_config,
+};
 use mesh_core::resource::UpstreamProtocol;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
+
+use super::Spoken;
 
 /// A connector that accepts the cluster's identities alone, and the name to send.
 pub(super) fn connector(
     source: &Arc<IdentitySource>,
     identities: &[Arc<str>],
     sni: &str,
-    protocol: UpstreamProtocol,
+    spoken: Spoken,
 ) -> Result<(TlsConnector, ServerName<'static>), String> {
     let expected: Result<Arc<[SpiffeId]>, String> = identities
         .iter()
@@ -23,12 +27,19 @@ pub(super) fn connector(
         .collect();
     let name = ServerName::try_from(sni.to_owned()).map_err(|error| format!("SNI `{sni}`: {error}"))?;
     let mut config = client_config(source, ExpectedPeer::AnyOf(expected?));
-    Arc::make_mut(&mut config).alpn_protocols = alpn(protocol);
+    Arc::make_mut(&mut config).alpn_protocols = alpn(spoken);
     Ok((config.into(), name))
 }
 
-/// What the handshake offers.
-pub(super) fn alpn(protocol: UpstreamProtocol) -> Vec<Vec<u8>> {
+/// What the handshake offers inside the mesh.
+fn alpn(spoken: Spoken) -> Vec<Vec<u8>> {
+    match spoken {
+        Spoken::Http(protocol) => http_alpn(protocol),
+        Spoken::Bytes => vec![ALPN_OPAQUE.to_vec()],
+    }
+}
+
+pub(super) fn http_alpn(protocol: UpstreamProtocol) -> Vec<Vec<u8>> {
     let protocols: &[&[u8]] = match protocol {
         UpstreamProtocol::Auto => &[ALPN_HTTP2, ALPN_HTTP1],
         UpstreamProtocol::Http1 => &[ALPN_HTTP1],

@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mesh_core::Mesh;
 use mesh_core::balance::Transport;
-use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
+use mesh_core::resource::UpstreamProtocol;
 
 use crate::connection::{
-    ConnectError, ConnectErrorKind, Connected, Connector, Http1Connection, Http2Connection, IdleHome, Stream,
-    Target, Upstream, Vacancy,
+    ConnectError, Connected, Connector, Http1Connection, Http2Connection, IdleHome, Stream, Target, Upstream,
+    Vacancy,
 };
 use dial::{Dial, Verdict};
 use idle::Idle;
@@ -150,22 +150,12 @@ impl Pool {
                 self.take_back(connection);
             }
             Err(error) => {
-                self.report(&error);
+                // The back-off between connects bounds how often it is said.
+                error.report(&self.connector.upstream.tls);
                 self.dialling().failed(Arc::new(error), fastrand::f64(), Instant::now());
             }
         }
         self.connector.vacancy.changed.notify_waiters();
-    }
-
-    /// A retry hides a failed connect from everybody. That somebody else answers at an endpoint must not stay hidden; the
-    /// back-off between connects bounds how often it is said.
-    fn report(&self, error: &ConnectError) {
-        let meant = match (&error.kind, &self.connector.upstream.tls) {
-            (ConnectErrorKind::Refused(_), UpstreamTls::MeshMtls { sni, .. }) => sni,
-            (ConnectErrorKind::Untrusted(_), UpstreamTls::Outside(tls)) => &tls.sni,
-            _ => return,
-        };
-        tracing::warn!(%meant, "connection refused: {error}");
     }
 
     /// Adds a connection in the place of those that are closed.

@@ -6,6 +6,7 @@ mod cors;
 mod fault;
 mod identity;
 mod mirror;
+mod opaque;
 mod outside;
 mod outside_tls;
 mod peer;

@@ -34,6 +34,6 @@ pub use source::{Identity, IdentitySource};
 pub use spiffe_id::{SpiffeId, SpiffeIdError, TrustDomain};
 pub use svid::{Svid, SvidError};
 pub(crate) use tls::anonymous_client_config;
-pub use tls::{ALPN_HTTP1, ALPN_HTTP2, client_config, provider, server_config};
+pub use tls::{ALPN_HTTP1, ALPN_HTTP2, ALPN_OPAQUE, client_config, provider, server_config};
 pub(crate) use verifier::ServerVerifier;
 pub use verifier::{ClientCertificate, ExpectedPeer, PeerRole, verify_svid};

@@ -83,6 +83,10 @@ pub const ALPN_HTTP2: &[u8] = b"h2";
 /// HTTP/1.1 in TLS' application protocol negotiation.
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
+/// Bytes that are no HTTP, by Istio's own name. Whoever serves requests does not take it, nor the other way round, so that
+/// neither is ever read as the other.
+pub const ALPN_OPAQUE: &[u8] = b"istio";
+
 /// Shows whatever the source holds at the time of the handshake.
 #[derive(Debug)]
 struct CurrentSvid(Arc<IdentitySource>);

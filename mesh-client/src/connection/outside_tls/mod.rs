@@ -8,7 +8,7 @@ mod verifier;
 use std::sync::Arc;
 
 use mesh_core::identity::provider;
-use mesh_core::resource::{CertificateFiles, OutsideTls, Roots, ServerVerification, UpstreamProtocol};
+use mesh_core::resource::{CertificateFiles, OutsideTls, Roots, ServerVerification};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -21,14 +21,15 @@ use tokio_rustls::TlsConnector;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use super::ConnectErrorKind;
-use super::tls::alpn;
+use super::Spoken;
+use super::tls::http_alpn;
 pub use verifier::Untrusted;
 use verifier::{Trust, Verifier};
 
 /// A connector that believes whom the cluster says, and the name to send.
 pub(super) async fn connector(
     tls: &OutsideTls,
-    protocol: UpstreamProtocol,
+    spoken: Spoken,
 ) -> Result<(TlsConnector, ServerName<'static>), ConnectErrorKind> {
     let name = match &*tls.sni {
         // rustls sends no name for an address, and whom the server may be is the verifier's to say.
@@ -61,7 +62,11 @@ pub(super) async fn connector(
         }
     };
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = alpn(protocol);
+    config.alpn_protocols = match spoken {
+        Spoken::Http(protocol) => http_alpn(protocol),
+        // Which bytes they are, only the application knows.
+        Spoken::Bytes => Vec::new(),
+    };
     Ok((Arc::new(config).into(), name))
 }
 
