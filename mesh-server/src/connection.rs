@@ -38,6 +38,11 @@ pub(crate) enum Protocol {
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(Socket),
+    /// TLS that passes to the application, and what has been read of it already.
+    Seen {
+        seen: Vec<u8>,
+        socket: Socket,
+    },
     /// Boxed: a TLS state is a kilobyte, and a connection is moved several times before it rests.
     Tls(Box<TlsStream<Socket>>),
 }
@@ -54,7 +59,7 @@ impl Conn {
 
     pub(crate) fn protocol(&self) -> Protocol {
         match &self.stream {
-            Stream::Plain(_) => Protocol::Unknown,
+            Stream::Plain(_) | Stream::Seen { .. } => Protocol::Unknown,
             Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Protocol::Http2,
             Stream::Tls(_) => Protocol::Http1,
         }
@@ -82,7 +87,15 @@ impl AsyncRead for Conn {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Seen { seen, .. } if !seen.is_empty() => {
+                let length = seen.len().min(buffer.remaining());
+                buffer.put_slice(&seen[..length]);
+                seen.drain(..length);
+                Poll::Ready(Ok(()))
+            }
+            Stream::Plain(stream) | Stream::Seen { socket: stream, .. } => {
+                Pin::new(stream).poll_read(cx, buffer)
+            }
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
@@ -91,7 +104,9 @@ impl AsyncRead for Conn {
 impl AsyncWrite for Conn {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Plain(stream) | Stream::Seen { socket: stream, .. } => {
+                Pin::new(stream).poll_write(cx, bytes)
+            }
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
@@ -102,28 +117,30 @@ impl AsyncWrite for Conn {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Plain(stream) | Stream::Seen { socket: stream, .. } => {
+                Pin::new(stream).poll_write_vectored(cx, slices)
+            }
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Plain(stream) | Stream::Seen { socket: stream, .. } => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Plain(stream) | Stream::Seen { socket: stream, .. } => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Plain(stream) | Stream::Seen { socket: stream, .. } => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

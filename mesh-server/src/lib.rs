@@ -12,6 +12,7 @@
 //!
 //! - [`serve()`], [`serve_with_shutdown`], [`Server`]: everything in one; `drain` owns the connections, `protocol` bounds them
 //! - [`MeshListener`] and [`MeshLayer`]: the same in pieces, for one's own server
+//! - [`OpaqueListener`]: connections of bytes, for services that speak no HTTP
 //! - [`Peer`]: who called, for handlers
 //! - `stack`: the order of the stages; `canonical`, `inherited`, `refusal`: the stages' parts
 
@@ -35,7 +36,7 @@ mod testing;
 pub use app::App;
 pub use connection::Conn;
 pub use layer::{MeshLayer, MeshService};
-pub use listener::{Counters, Event, ListenerBuilder, MeshListener};
+pub use listener::{Counters, Event, ListenerBuilder, MeshListener, OpaqueListener};
 pub use peer::{Peer, Transport};
 pub use refusal::RefusalBody;
 pub use serve::{Server, ServerBuilder, serve, serve_with_shutdown};

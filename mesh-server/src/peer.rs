@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use http::{Extensions, StatusCode};
+use mesh_core::authz::{InboundFacts, InboundHttp};
 use mesh_core::resource::MtlsMode;
 
 use crate::listener::Site;
@@ -89,6 +90,16 @@ impl Peer {
     /// How the connection reached us.
     pub fn transport(&self) -> Transport {
         if self.0.spiffe_id.is_some() { Transport::Mtls } else { Transport::Plaintext }
+    }
+
+    /// What a policy sees of the connection, and of a request on it.
+    pub(crate) fn facts<'a>(&'a self, http: Option<InboundHttp<'a>>) -> InboundFacts<'a> {
+        InboundFacts {
+            principal: self.principal(),
+            source_ip: Some(self.address().ip().to_canonical()),
+            destination_port: self.site().port,
+            http,
+        }
     }
 
     pub(crate) fn shared_spiffe_id(&self) -> Option<Arc<str>> {

@@ -25,7 +25,7 @@ use axum::extract::{ConnectInfo, MatchedPath, OriginalUri};
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{Request, Response};
-use mesh_core::authz::{InboundFacts, InboundHttp, Policy};
+use mesh_core::authz::{InboundHttp, Policy};
 use mesh_core::context::{PROPAGATED_BY_DEFAULT, RequestContext};
 use mesh_core::resource::InboundListener;
 use mesh_core::status::{Fault, is_grpc};
@@ -146,13 +146,7 @@ fn transport(peer: &Peer, listener: &InboundListener, http: InboundHttp<'_>) -> 
 }
 
 fn authorize(peer: &Peer, policy: &Policy, http: InboundHttp<'_>) -> Result<(), Refusal> {
-    let facts = InboundFacts {
-        principal: peer.principal(),
-        source_ip: Some(peer.address().ip().to_canonical()),
-        destination_port: peer.site().port,
-        http: Some(http),
-    };
-    let verdict = policy.decide(&facts, &mut NoTrace);
+    let verdict = policy.decide(&peer.facts(Some(http)), &mut NoTrace);
     if verdict.allowed {
         return Ok(());
     }

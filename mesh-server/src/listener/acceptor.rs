@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time;
 
 use super::builder::ListenerLimits;
-use super::handshake::{Admission, Arrival};
+use super::handshake::{Admission, Arrival, Carries};
 use super::site::{Event, Inbound, Site};
 use crate::connection::Conn;
 use crate::guards::Guards;
@@ -27,7 +27,8 @@ use crate::guards::Guards;
 /// Everything the accept loop owns; it stops when its future is dropped, and its handshakes with it.
 pub(super) struct Acceptor {
     pub(super) site: Arc<Site>,
-    pub(super) guards: Arc<Guards>,
+    /// What must stand before anything is accepted; bytes need none, since each connection of them is judged here.
+    pub(super) guards: Option<Arc<Guards>>,
     /// None without a mesh, or where the mesh gave this process no identity.
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) limits: ListenerLimits,
@@ -64,7 +65,8 @@ impl Acceptor {
                 self.refuse(remote, "there is no inbound configuration, or no identity to enforce it with");
                 continue;
             };
-            let arrival = Arrival { socket, remote, place, site: Arc::clone(&self.site), admission };
+            let carries = if self.guards.is_some() { Carries::Requests } else { Carries::Bytes };
+            let arrival = Arrival { socket, remote, place, site: Arc::clone(&self.site), admission, carries };
             if handshakes.begin(self.finish(arrival)) {
                 self.site.counters.add(Event::DisplacedHandshake);
             }
@@ -76,7 +78,9 @@ impl Acceptor {
         let mut reminder = time::interval(CONFIGURATION_REMINDER);
         reminder.tick().await;
         let mut configured = pin!(async {
-            self.guards.wait().await;
+            if let Some(guards) = &self.guards {
+                guards.wait().await;
+            }
             self.site.configured().await;
         });
         loop {
@@ -88,7 +92,7 @@ impl Acceptor {
     }
 
     fn remind(&self) {
-        let reason = match self.guards.any() {
+        let reason = match self.guards.as_ref().is_none_or(|guards| guards.any()) {
             true => {
                 "no inbound configuration yet; `mesh status` tells whether the control plane knows this workload"
             }

@@ -6,16 +6,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mesh_core::Mesh;
-use mesh_core::identity::{ClientCertificate, server_config};
+use mesh_core::identity::{ALPN_OPAQUE, ClientCertificate, IdentitySource, server_config};
 use mesh_core::mesh::{Membership, Registration, ServiceName, ServingPort};
 use mesh_core::network::{Bound, Network};
+use rustls::ServerConfig;
 use tokio::net::{ToSocketAddrs, lookup_host};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::MeshListener;
 use super::acceptor::Acceptor;
 use super::site::Site;
+use super::{MeshListener, OpaqueListener};
 use crate::guards::Guards;
 
 /// Options of a [`MeshListener`]; each has a default that needs no thought.
@@ -92,6 +93,24 @@ impl ListenerBuilder {
     /// # Errors
     /// Where the address cannot be resolved or bound, or [`service`](Self::service) was given no `NAME:PORT`.
     pub async fn bind(self, address: impl ToSocketAddrs) -> io::Result<MeshListener> {
+        let guards = Guards::of(&self.mesh);
+        self.bind_under(Some(guards), address).await
+    }
+
+    /// The same for a service that speaks no HTTP: each connection is judged by policy before it is handed over.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub async fn bind_opaque(self, address: impl ToSocketAddrs) -> io::Result<OpaqueListener> {
+        self.bind_under(None, address).await.map(OpaqueListener::of)
+    }
+
+    async fn bind_under(
+        self,
+        guards: Option<Arc<Guards>>,
+        address: impl ToSocketAddrs,
+    ) -> io::Result<MeshListener> {
+        let tls = self.mesh.identity().map(|identity| tls(identity, guards.is_some()));
         let service = self.service.as_deref().map(service_name).transpose()?;
         let (socket, address) = bind_first(self.mesh.network(), address).await?;
         let port = ServingPort {
@@ -103,13 +122,7 @@ impl ListenerBuilder {
         };
         let site = Arc::new(Site::new(&self.mesh, address));
         let (sender, conns) = mpsc::channel(READY_CONNECTIONS_MAX);
-        let acceptor = Acceptor {
-            site: Arc::clone(&site),
-            guards: Guards::of(&self.mesh),
-            tls: self.mesh.identity().map(|identity| server_config(identity, ClientCertificate::Required)),
-            limits: self.limits,
-            conns: sender,
-        };
+        let acceptor = Acceptor { site: Arc::clone(&site), guards, tls, limits: self.limits, conns: sender };
         let registration: Arc<OnceLock<Registration>> = Arc::default();
         let serving = {
             let (mesh, site, registration) =
@@ -126,6 +139,15 @@ impl ListenerBuilder {
         let mesh = self.mesh;
         Ok(MeshListener { conns, address, site, mesh, registration, acceptor: AbortOnDropHandle::new(task) })
     }
+}
+
+/// Mutual TLS; what carries bytes takes the one protocol that says so, and what carries requests never takes that.
+fn tls(identity: &Arc<IdentitySource>, requests: bool) -> Arc<ServerConfig> {
+    let mut config = server_config(identity, ClientCertificate::Required);
+    if !requests {
+        Arc::make_mut(&mut config).alpn_protocols = vec![ALPN_OPAQUE.to_vec()];
+    }
+    config
 }
 
 fn service_name(text: &str) -> io::Result<ServiceName> {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use mesh_core::identity::{PeerRefusal, peer_identity};
 use mesh_core::network::Socket;
 use mesh_core::resource::MtlsMode;
+use mesh_core::trace::NoTrace;
 use rustls::ServerConfig;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{StartHandshake, TlsAcceptor};
 
-use super::site::{Event, Site};
+use super::greeting::{self, Greeting};
+use super::site::{Event, Inbound, Site};
 use crate::connection::{Conn, Stream};
 use crate::peer::Peer;
 
@@ -22,6 +25,16 @@ pub(super) struct Arrival {
     pub(super) place: OwnedSemaphorePermit,
     pub(super) site: Arc<Site>,
     pub(super) admission: Admission,
+    pub(super) carries: Carries,
+}
+
+/// What the application reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carries {
+    /// Requests, which a layer of ours judges one by one.
+    Requests,
+    /// Bytes, of which nobody but the application makes sense: policy decides once, before the first of them.
+    Bytes,
 }
 
 /// What the configuration of this moment lets in.
@@ -48,6 +61,12 @@ pub(super) enum Closed {
     Nameless,
     #[error("it went away: {0}")]
     Gone(io::Error),
+    #[error("its transport is not taken any more")]
+    Transport,
+    #[error("{caller} may not connect: {rule} ({at})")]
+    Denied { caller: Arc<str>, rule: Arc<str>, at: Arc<str> },
+    #[error("the inbound configuration was withdrawn")]
+    Unconfigured,
 }
 
 impl Closed {
@@ -57,6 +76,8 @@ impl Closed {
             Self::Plaintext => Some(Event::RefusedPlaintext),
             Self::Handshake(_) | Self::Refused(_) | Self::Nameless => Some(Event::FailedHandshake),
             Self::Gone(_) => None,
+            Self::Denied { .. } => Some(Event::DeniedConnection),
+            Self::Transport | Self::Unconfigured => Some(Event::RefusedConnection),
         }
     }
 }
@@ -83,11 +104,44 @@ impl Arrival {
             Admission::TlsOnly(_) => return Err(Closed::Plaintext),
             Admission::Either(tls) => speaks_tls(&mut self.socket).await?.then_some(tls),
         };
+        let may_pass = self.carries == Carries::Bytes && matches!(self.admission, Admission::Either(_));
         let (stream, spiffe_id) = match tls {
             None => (Stream::Plain(self.socket), None),
-            Some(tls) => handshake(Arc::clone(tls), self.socket).await?,
+            Some(tls) if may_pass => match greeting::read(&mut self.socket).await? {
+                Greeting::Ours(accepted) => {
+                    let start = StartHandshake::from_parts(*accepted, self.socket);
+                    identified(start.into_stream(Arc::clone(tls)).await)?
+                }
+                Greeting::Theirs(seen) => (Stream::Seen { seen, socket: self.socket }, None),
+            },
+            Some(tls) => identified(TlsAcceptor::from(Arc::clone(tls)).accept(self.socket).await)?,
         };
-        Ok(Conn::new(stream, Peer::new(spiffe_id, self.remote, local, self.site), self.place))
+        let peer = Peer::new(spiffe_id, self.remote, local, self.site);
+        if self.carries == Carries::Bytes {
+            authorize(&peer)?;
+        }
+        Ok(Conn::new(stream, peer, self.place))
+    }
+}
+
+/// Whether a connection is let in whose bytes nobody judges: the data path's one decision, on what is known without them.
+fn authorize(peer: &Peer) -> Result<(), Closed> {
+    let listener = match peer.site().inbound() {
+        Inbound::Configured(listener) => listener,
+        Inbound::Outside => return Ok(()),
+        Inbound::Pending => return Err(Closed::Unconfigured),
+    };
+    if !peer.transport().fits(listener.mtls_mode) {
+        return Err(Closed::Transport);
+    }
+    let verdict = listener.policy.decide(&peer.facts(None), &mut NoTrace);
+    match verdict.allowed {
+        true => Ok(()),
+        false => Err(Closed::Denied {
+            caller: peer.principal().unwrap_or("nobody").into(),
+            rule: verdict.rule.unwrap_or("no ALLOW rule matches").into(),
+            at: verdict.at.unwrap_or("-").into(),
+        }),
     }
 }
 
@@ -98,12 +152,12 @@ async fn speaks_tls(socket: &mut Socket) -> Result<bool, Closed> {
     Ok(first == TLS_HANDSHAKE_RECORD)
 }
 
-async fn handshake(tls: Arc<ServerConfig>, socket: Socket) -> Result<(Stream, Option<Arc<str>>), Closed> {
-    let stream =
-        TlsAcceptor::from(tls).accept(socket).await.map_err(|error| match PeerRefusal::find(&error) {
-            Some(refusal) => Closed::Refused(refusal.clone()),
-            None => Closed::Handshake(error),
-        })?;
+/// What a handshake proved.
+fn identified(shaken: io::Result<TlsStream<Socket>>) -> Result<(Stream, Option<Arc<str>>), Closed> {
+    let stream = shaken.map_err(|error| match PeerRefusal::find(&error) {
+        Some(refusal) => Closed::Refused(refusal.clone()),
+        None => Closed::Handshake(error),
+    })?;
     let id = peer_identity(stream.get_ref().1).ok_or(Closed::Nameless)?;
     Ok((Stream::Tls(Box::new(stream)), Some(id.as_str().into())))
 }

@@ -17,7 +17,11 @@
 
 mod acceptor;
 mod builder;
+mod greeting;
 mod handshake;
+mod opaque;
+#[cfg(test)]
+mod opaque_tests;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -36,6 +40,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::builder::ListenerBuilder;
+pub use self::opaque::OpaqueListener;
 pub use self::site::{Counters, Event};
 pub(crate) use self::site::{Inbound, Site};
 use crate::connection::Conn;

@@ -41,6 +41,7 @@ pub struct Counters {
     timed_out_handshakes: AtomicU64,
     displaced_handshakes: AtomicU64,
     refused_connections: AtomicU64,
+    denied_connections: AtomicU64,
     denied_requests: AtomicU64,
     panics: AtomicU64,
 }
@@ -60,6 +61,8 @@ pub enum Event {
     DisplacedHandshake,
     /// Closed at once: too many connections, or no configuration.
     RefusedConnection,
+    /// Policy refused a connection of bytes.
+    DeniedConnection,
     /// Policy refused a request.
     DeniedRequest,
     /// A handler panicked.
@@ -110,6 +113,7 @@ impl Counters {
             Event::TimedOutHandshake => &self.timed_out_handshakes,
             Event::DisplacedHandshake => &self.displaced_handshakes,
             Event::RefusedConnection => &self.refused_connections,
+            Event::DeniedConnection => &self.denied_connections,
             Event::DeniedRequest => &self.denied_requests,
             Event::Panic => &self.panics,
         }
