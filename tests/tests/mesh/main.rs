@@ -18,6 +18,7 @@ mod grpcio;
 mod impostor;
 mod joining;
 mod matcher;
+mod opaque;
 mod sessions;
 mod simple_mode;
 mod store_kill;
