@@ -10,6 +10,7 @@ use crate::body::ResponseBody;
 use crate::connection::{Failure, FailureKind, Outgoing};
 use crate::error::ClientError;
 use crate::pool::{AcquireError, Pool, WAITING_MAX};
+use crate::upgrade::Upgrade;
 
 /// Why an attempt failed.
 #[derive(Debug)]
@@ -41,17 +42,23 @@ pub(crate) async fn attempt(
     request: &mut Outgoing,
     keep: Keep,
 ) -> Result<Response<ResponseBody>, AttemptError> {
+    let upgrade = request.upgrade;
     let mut connections_left = CONNECTIONS_MAX;
     loop {
         connections_left -= 1;
-        let stream = match pool.acquire(connect_timeout).await {
+        let acquired = match upgrade {
+            Upgrade::Nothing => pool.acquire(connect_timeout).await,
+            // Boxed, so that a connect is no part of every call's future.
+            Upgrade::WebSocket => Box::pin(pool.acquire_apart(connect_timeout)).await,
+        };
+        let stream = match acquired {
             Ok(stream) => stream,
             Err(error) => return Err(AttemptError::acquire(error, pool)),
         };
         let copy = if keep == Keep::Whole { request.replay() } else { None };
         let sending = stream.exchange(copy.unwrap_or_else(|| request.take()));
         let mut failure = match sending.await {
-            Ok(response) => return Ok(response),
+            Ok(response) => return admit(upgrade, response, pool),
             Err(failure) => failure,
         };
         let unsent = failure.unsent.take();
@@ -64,6 +71,17 @@ pub(crate) async fn attempt(
         }
         return Err(AttemptError::exchange(failure, pool, is_unsent));
     }
+}
+
+/// Nobody may leave HTTP unasked: what came next on the connection would be taken for what it is not.
+fn admit(
+    upgrade: Upgrade,
+    response: Response<ResponseBody>,
+    pool: &Pool,
+) -> Result<Response<ResponseBody>, AttemptError> {
+    let Err(protocol) = upgrade.admits(&response) else { return Ok(response) };
+    let error = ClientError::Switched { endpoint: name(pool), protocol };
+    Err(AttemptError { error, outcome: None, is_unsent: false })
 }
 
 impl AttemptError {

@@ -129,6 +129,17 @@ pub enum ClientError {
         /// Whether the endpoint ended this request alone (`UR`) or the connection broke (`UC`).
         reset: bool,
     },
+    /// The endpoint answered 101 and wants to speak what the request did not ask for. The connection was closed.
+    #[error(
+        "endpoint {endpoint} switched the connection to `{protocol}` (101), which the request did not ask for; only \
+             WebSocket handshakes (GET, HTTP/1.1, no body) ask for an upgrade here"
+    )]
+    Switched {
+        /// Its address.
+        endpoint: Arc<str>,
+        /// What it names.
+        protocol: Arc<str>,
+    },
     /// The route's timeout or the caller's deadline passed.
     #[error("upstream request timeout")]
     Deadline,
@@ -209,6 +220,7 @@ impl ClientError {
             | Self::Overflow { .. }
             | Self::Refused { .. }
             | Self::Broken { .. }
+            | Self::Switched { .. }
             | Self::Deadline => Side::Peer,
         }
     }
@@ -231,6 +243,7 @@ impl ClientError {
             Self::Overflow { .. } => Fault::Overflow,
             Self::Refused { .. } | Self::Broken { reset: true, .. } => Fault::UpstreamReset,
             Self::Broken { reset: false, .. } => Fault::UpstreamTermination,
+            Self::Switched { .. } => Fault::UpstreamProtocol,
             Self::Deadline => Fault::Timeout,
             Self::Injected(status) => status.fault(),
         }
@@ -283,12 +296,14 @@ mod tests {
             14,
         );
         check(
-            ClientError::Broken { endpoint, cause: "eof".into(), reset: false },
+            ClientError::Broken { endpoint: endpoint.clone(), cause: "eof".into(), reset: false },
             Side::Peer,
             Some("UC"),
             503,
             14,
         );
+        let switched = ClientError::Switched { endpoint, protocol: "h2c".into() };
+        check(switched, Side::Peer, Some("UPE"), 502, 14);
         check(ClientError::Unsendable("CONNECT".into()), Side::Caller, None, 400, 13);
         let injected = AbortStatus::Http(StatusCode::IM_A_TEAPOT);
         check(ClientError::Injected(injected), Side::Mesh, Some("FI"), 418, 2);

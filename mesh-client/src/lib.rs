@@ -21,7 +21,7 @@
 //!
 //! [`MeshClient`] and [`MeshChannel`] are the two doors to one `stack`, which says in what order a request passes the stages:
 //! `propagation`, `host`, route (mesh-core's), `fault`, split (mesh-core's), `mirror`, `deadline`, `retry`, `attempt`. Below them a `pool` per endpoint keeps
-//! what carries requests, the `connection`s. `body` holds the one body type of each direction, [`ClientError`] says why the
+//! what carries requests, the `connection`s; `upgrade` says which request may keep one for itself. `body` holds the one body type of each direction, [`ClientError`] says why the
 //! mesh answered in a destination's place.
 
 mod answer;
@@ -47,6 +47,7 @@ mod stack;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 pub use body::{BodyError, ResponseBody};
 pub use channel::MeshChannel;

@@ -2,7 +2,8 @@
 //!
 //! A copy never holds the request up and never fails it. Copies have a limit in number, in the size of their body and in time, and
 //! what is beyond is not mirrored: counted with the mirror's cluster, and told at debug level. A copy goes straight to its
-//! cluster and is not routed again, so that a mirror to itself makes one copy and no more.
+//! cluster and is not routed again, so that a mirror to itself makes one copy and no more. A request for an upgrade has no copy: what
+//! would come of it is a connection, and nobody is there to speak on it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use crate::body::{BodyCopy, Protocol, RequestBody, Tee};
 use crate::connection::Outgoing;
 use crate::outbound::Outbound;
 use crate::retry::{Answered, Forwarding};
+use crate::upgrade::Upgrade;
 
 /// The copies in flight, of all clients of a mesh.
 #[derive(Debug)]
@@ -77,12 +79,17 @@ impl Original<'_> {
             tracing::debug!(cluster = %mirror.cluster, "not mirrored: the cluster does not exist");
             return None;
         };
+        if request.upgrade != Upgrade::Nothing {
+            self.outbound.state.records.of(&mirror.cluster).count_unmirrored();
+            tracing::debug!(cluster = %mirror.cluster, "not mirrored: the request asks for an upgrade");
+            return None;
+        }
         let Ok(permit) = self.outbound.state.mirrors.0.clone().try_acquire_owned() else {
             self.outbound.state.records.of(&mirror.cluster).count_unmirrored();
             tracing::debug!(cluster = %mirror.cluster, COPIES_IN_FLIGHT_MAX, "not mirrored: too many copies in flight");
             return None;
         };
-        let mut copied = Outgoing { head: request.copy_head(), body: RequestBody::Empty };
+        let mut copied = Outgoing::new(request.copy_head(), RequestBody::Empty);
         copied.head.uri = shadow(&request.head.uri);
         Some(Copy {
             outbound: self.outbound.clone(),

@@ -1,7 +1,11 @@
 //! What an outbound request inherits from the inbound one that it serves: trace context and propagated headers.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 use mesh_core::context::RequestContext;
+use mesh_core::upgrade::WEBSOCKET;
+
+use crate::connection::Outgoing;
+use crate::upgrade::Upgrade;
 
 /// Adds the context's headers; what the caller set itself stays. A trace goes over whole or not at all, since `tracestate` means
 /// nothing beside another `traceparent`.
@@ -24,13 +28,24 @@ fn extend(headers: &mut HeaderMap, inherited: &HeaderMap) {
     }
 }
 
-/// Removes what concerns one hop alone (RFC 9110, 7.6.1), so that it neither misleads the next hop nor breaks HTTP/2's rules.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes what concerns one hop alone (RFC 9110, 7.6.1), so that it neither misleads the next hop nor breaks HTTP/2's rules. What
+/// asks for an upgrade that passes stays, in the one way of writing it that rules may match.
+pub(crate) fn strip_hop_by_hop(request: &mut Outgoing) {
     // One look over what there is, since hardly any request has any of them.
-    if !headers.iter().any(|(name, value)| is_of_one_hop(name.as_str(), value)) {
+    if !request.head.headers.iter().any(|(name, value)| is_of_one_hop(name.as_str(), value)) {
         return;
     }
-    if let Some(named) = headers.remove(http::header::CONNECTION)
+    request.upgrade = Upgrade::of(request);
+    let headers = &mut request.head.headers;
+    strip(headers);
+    if request.upgrade == Upgrade::WebSocket {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    }
+}
+
+fn strip(headers: &mut HeaderMap) {
+    if let Some(named) = headers.remove(header::CONNECTION)
         && let Ok(named) = named.to_str()
     {
         for name in named.split(',') {
@@ -40,8 +55,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in OF_ONE_HOP {
         headers.remove(name);
     }
-    if headers.get(http::header::TE).is_some_and(|value| value != "trailers") {
-        headers.remove(http::header::TE);
+    if headers.get(header::TE).is_some_and(|value| value != "trailers") {
+        headers.remove(header::TE);
     }
 }
 
@@ -57,6 +72,7 @@ const OF_ONE_HOP: [&str; 4] = ["keep-alive", "proxy-connection", "transfer-encod
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::body::RequestBody;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -91,17 +107,37 @@ mod tests {
 
     #[test]
     fn headers_of_one_hop_do_not_travel() {
-        let mut map = headers(&[
+        let stripped = |pairs: &[(&'static str, &'static str)]| {
+            let (mut head, ()) = http::Request::get("/").body(()).unwrap().into_parts();
+            head.headers = headers(pairs);
+            let mut request = Outgoing::new(head, RequestBody::Empty);
+            strip_hop_by_hop(&mut request);
+            (request.head.headers, request.upgrade)
+        };
+        let ordinary = stripped(&[
             ("connection", "x-hop, keep-alive"),
             ("x-hop", "1"),
             ("transfer-encoding", "chunked"),
             ("te", "gzip"),
             ("x-end", "2"),
         ]);
-        strip_hop_by_hop(&mut map);
-        assert_eq!(map, headers(&[("x-end", "2")]));
-        let mut grpc = headers(&[("te", "trailers")]);
-        strip_hop_by_hop(&mut grpc);
-        assert_eq!(grpc, headers(&[("te", "trailers")]));
+        assert_eq!(ordinary, (headers(&[("x-end", "2")]), Upgrade::Nothing));
+        let grpc = stripped(&[("te", "trailers")]);
+        assert_eq!(grpc, (headers(&[("te", "trailers")]), Upgrade::Nothing));
+        let http2 = stripped(&[
+            ("connection", "upgrade, http2-settings"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+        ]);
+        assert_eq!(http2, (HeaderMap::new(), Upgrade::Nothing));
+        let websocket = stripped(&[
+            ("connection", "keep-alive, upgrade, x-hop"),
+            ("upgrade", "WebSocket"),
+            ("x-hop", "1"),
+            ("sec-websocket-version", "13"),
+        ]);
+        let kept =
+            headers(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")]);
+        assert_eq!(websocket, (kept, Upgrade::WebSocket));
     }
 }

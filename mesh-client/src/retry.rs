@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use fastrand::Rng;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use mesh_core::balance::{Endpoint, InFlight};
 use mesh_core::route::{Outcome, RetryPolicy, Session};
 use mesh_core::snapshot::Cluster;
@@ -137,7 +137,9 @@ async fn until(
     };
     match ended {
         Some(Ok(response)) => {
-            let outcome = Some(answered(&response));
+            // A connection that has been handed over is no answer to be judged and thrown away.
+            let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let outcome = (!switched).then(|| answered(&response));
             Attempted { result: Ok(response), outcome, is_unsent: false }
         }
         Some(Err(AttemptError { error, outcome, is_unsent })) => {

@@ -77,7 +77,7 @@ impl Outbound {
     {
         let context = RequestContext::current();
         let (head, body) = request.into_parts();
-        let (mut request, mut body) = (Outgoing { head, body: RequestBody::Empty }, Some(body));
+        let (mut request, mut body) = (Outgoing::new(head, RequestBody::Empty), Some(body));
         async move {
             let protocol = protocol_of(&request.head);
             let call = Call { outbound: &self, context, protocol, start: Instant::now() };
@@ -105,15 +105,15 @@ impl Call<'_> {
         request: &mut Outgoing,
         rng: &mut Rng,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let head = &mut request.head;
-        if head.method == Method::CONNECT {
+        if request.head.method == Method::CONNECT {
             let reason = "CONNECT asks for a tunnel, which the mesh does not carry";
             return Err(ClientError::Unsendable(reason.into()).into());
         }
         if let Some(context) = &self.context {
-            propagation::inherit(context, &mut head.headers);
+            propagation::inherit(context, &mut request.head.headers);
         }
-        propagation::strip_hop_by_hop(&mut head.headers);
+        propagation::strip_hop_by_hop(request);
+        let head = &mut request.head;
         match self.find_host(dialled, head).await? {
             Destination::Outside(host) => {
                 let limits = self.limits(head);

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
-//! [`status`], [`subscription`], [`backoff`]. Effects: [`accept`] and [`network`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
+//! [`status`], [`subscription`], [`backoff`], [`upgrade`]. Effects: [`accept`] and [`network`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
 pub mod accept;
@@ -26,5 +26,6 @@ pub mod snapshot;
 pub mod status;
 pub mod subscription;
 pub mod trace;
+pub mod upgrade;
 
 pub use mesh::Mesh;

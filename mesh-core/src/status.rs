@@ -57,6 +57,9 @@ pub enum Fault {
     /// The connection to the endpoint ended before an answer.
     #[error("upstream disconnect before headers")]
     UpstreamTermination,
+    /// What the endpoint answered breaks the protocol.
+    #[error("upstream protocol error")]
+    UpstreamProtocol,
     /// The time for the request is over.
     #[error("upstream request timeout")]
     Timeout,
@@ -87,6 +90,8 @@ pub enum ResponseFlag {
     UR,
     /// Upstream connection termination.
     UC,
+    /// Upstream protocol error.
+    UPE,
     /// Upstream request timeout.
     UT,
     /// Downstream connection termination: the caller's part failed.
@@ -115,7 +120,7 @@ impl Fault {
             Self::Denied => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoCluster(status) | Self::Injected { status, .. } => *status,
-            Self::DeniedOutbound => StatusCode::BAD_GATEWAY,
+            Self::DeniedOutbound | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::NotConfigured
             | Self::Unresolved
             | Self::NoHealthyEndpoint
@@ -149,6 +154,7 @@ impl Fault {
             Self::UpstreamConnect => Some(ResponseFlag::UF),
             Self::UpstreamReset => Some(ResponseFlag::UR),
             Self::UpstreamTermination => Some(ResponseFlag::UC),
+            Self::UpstreamProtocol => Some(ResponseFlag::UPE),
             Self::Timeout => Some(ResponseFlag::UT),
             Self::RequestBody => Some(ResponseFlag::DC),
             Self::Injected { .. } => Some(ResponseFlag::FI),
@@ -168,7 +174,7 @@ impl Fault {
 
 impl ResponseFlag {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NR,
         Self::NC,
         Self::UH,
@@ -176,6 +182,7 @@ impl ResponseFlag {
         Self::UO,
         Self::UR,
         Self::UC,
+        Self::UPE,
         Self::UT,
         Self::DC,
         Self::DI,
@@ -192,6 +199,7 @@ impl ResponseFlag {
             Self::UO => "UO",
             Self::UR => "UR",
             Self::UC => "UC",
+            Self::UPE => "UPE",
             Self::UT => "UT",
             Self::DC => "DC",
             Self::DI => "DI",
@@ -319,6 +327,7 @@ mod tests {
         check(Fault::Overflow, 503, "14", "UO");
         check(Fault::UpstreamReset, 503, "14", "UR");
         check(Fault::UpstreamTermination, 503, "14", "UC");
+        check(Fault::UpstreamProtocol, 502, "14", "UPE");
         check(Fault::RequestBody, 400, "13", "DC");
         check(Fault::injected_http(StatusCode::TOO_MANY_REQUESTS), 429, "14", "FI");
         check(Fault::injected_grpc(14), 503, "14", "FI");

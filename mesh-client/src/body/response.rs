@@ -4,7 +4,7 @@
 //! resets the stream, and the endpoint's count of open requests falls when it ends, not when the head has come.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use mesh_core::status::Fault;
 
 use crate::connection::{Http1Stream, Http2Stream, Pump};
 use crate::deadline::Timer;
+use crate::upgrade::Place;
 
 /// The body of a response.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub enum BodyError {
 enum Source {
     /// Nothing more.
     Ended,
+    /// There never is any: the connection was handed over, and its place is held where its bytes are.
+    Upgraded(Weak<Place>),
     /// Made by the mesh itself.
     Local(Bytes),
     Http2 {
@@ -86,9 +89,19 @@ impl ResponseBody {
         Self::new(Source::Http1 { body, stream })
     }
 
-    /// Holds the request's place in the endpoint's count until the body ends.
+    /// For a connection that was handed over.
+    pub(crate) fn upgraded(place: Weak<Place>) -> Self {
+        Self::new(Source::Upgraded(place))
+    }
+
+    /// Holds the request's place in the endpoint's count until the body ends, or the connection that took the body's place.
     pub(crate) fn hold(&mut self, in_flight: InFlight) {
-        if !self.source_ended() {
+        if let Source::Upgraded(place) = &self.source {
+            if let Some(place) = place.upgrade() {
+                // One request, one place: nothing can be there already.
+                let _ = place.set(in_flight);
+            }
+        } else if !self.source_ended() {
             self.in_flight = Some(in_flight);
         }
     }
@@ -107,7 +120,7 @@ impl ResponseBody {
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.source {
-            Source::Ended => Poll::Ready(None),
+            Source::Ended | Source::Upgraded(_) => Poll::Ready(None),
             Source::Local(data) => {
                 let data = std::mem::take(data);
                 self.source = Source::Ended;
@@ -206,7 +219,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Ended => SizeHint::with_exact(0),
+            Source::Ended | Source::Upgraded(_) => SizeHint::with_exact(0),
             Source::Local(data) => SizeHint::with_exact(data.len() as u64),
             Source::Http1 { body, .. } => body.size_hint(),
             Source::Http2 { .. } => SizeHint::default(),
@@ -217,7 +230,7 @@ impl Body for ResponseBody {
 impl ResponseBody {
     fn source_ended(&self) -> bool {
         match &self.source {
-            Source::Ended => true,
+            Source::Ended | Source::Upgraded(_) => true,
             Source::Local(_) => false,
             Source::Http2 { stream, .. } => stream.is_end_stream(),
             Source::Http1 { body, .. } => Body::is_end_stream(body),

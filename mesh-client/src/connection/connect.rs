@@ -94,6 +94,9 @@ pub enum ConnectErrorKind {
     /// HTTP/1.1 could not begin.
     #[error("HTTP/1.1: {0}")]
     Http1(#[source] hyper::Error),
+    /// An upgrade needs HTTP/1.1.
+    #[error("it speaks no HTTP/1.1, which an upgrade needs")]
+    NoHttp1,
     /// It took longer than the cluster allows.
     #[error("no connection within {} ms", .0.as_millis())]
     Timeout(Duration),
@@ -114,18 +117,37 @@ pub(crate) struct Connector {
 impl Connector {
     /// Connects within `timeout`.
     pub(crate) async fn connect(&self, timeout: Duration) -> Result<Connected, ConnectError> {
-        tokio::time::timeout(timeout, self.establish())
-            .await
-            .unwrap_or(Err(ConnectErrorKind::Timeout(timeout)))
-            .map_err(|kind| ConnectError { endpoint: self.target.to_string(), kind })
+        self.connect_as(self.upstream.protocol, timeout).await
     }
 
-    async fn establish(&self) -> Result<Connected, ConnectErrorKind> {
-        let Upstream { tls, protocol } = &self.upstream;
-        let spoken = Spoken::Http(*protocol);
+    /// As [`connect`](Self::connect), in HTTP/1.1 whatever the endpoint speaks else.
+    pub(crate) async fn connect_http1(&self, timeout: Duration) -> Result<Http1Connection, ConnectError> {
+        match self.connect_as(UpstreamProtocol::Http1, timeout).await? {
+            Connected::Http1(connection) => Ok(connection),
+            Connected::Http2(_) => Err(self.error(ConnectErrorKind::NoHttp1)),
+        }
+    }
+
+    async fn connect_as(
+        &self,
+        protocol: UpstreamProtocol,
+        timeout: Duration,
+    ) -> Result<Connected, ConnectError> {
+        tokio::time::timeout(timeout, self.establish(protocol))
+            .await
+            .unwrap_or(Err(ConnectErrorKind::Timeout(timeout)))
+            .map_err(|kind| self.error(kind))
+    }
+
+    fn error(&self, kind: ConnectErrorKind) -> ConnectError {
+        ConnectError { endpoint: self.target.to_string(), kind }
+    }
+
+    async fn establish(&self, protocol: UpstreamProtocol) -> Result<Connected, ConnectErrorKind> {
+        let (target, tls, spoken) = (&self.target, &self.upstream.tls, Spoken::Http(protocol));
         let (identity, network) = (self.identity.as_ref(), &self.network);
-        match (Opening { target: &self.target, tls, spoken, identity, network }).open().await? {
-            Carrier::Plain(socket) => self.greet(socket, *protocol == UpstreamProtocol::Http2).await,
+        match (Opening { target, tls, spoken, identity, network }).open().await? {
+            Carrier::Plain(socket) => self.greet(socket, protocol == UpstreamProtocol::Http2).await,
             Carrier::Tls(tls) => {
                 let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
                 self.greet(*tls, http2).await

@@ -5,18 +5,21 @@ use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt;
 use futures_util::future::{self, Either};
-use http::{HeaderValue, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::held::Held;
 use super::{Failure, FailureKind, Outgoing};
 use crate::body::{RequestBody, ResponseBody};
+use crate::upgrade::Place;
 
 /// One connection that nobody uses at the moment.
 #[derive(Debug)]
 pub(crate) struct Http1Connection {
     sender: SendRequest<RequestBody>,
+    place: Weak<Place>,
 }
 
 /// Counts an endpoint's open HTTP/1.1 connections.
@@ -49,17 +52,20 @@ impl Http1Connection {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let held = Held { io, _place: Arc::default() };
+        let place = Arc::downgrade(&held._place);
         let (sender, driver) = hyper::client::conn::http1::Builder::new()
             .max_headers(HEADERS_MAX)
-            .handshake(TokioIo::new(io))
+            .handshake(TokioIo::new(held))
             .await?;
         counter.0.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            // What ends it early shows at the request that it carries.
-            let _ = driver.await;
+            // What ends it early shows at the request that it carries. An upgrade ends it too: the bytes go to whoever asks the
+            // response for them, and are closed where nobody does.
+            let _ = driver.with_upgrades().await;
             counter.0.fetch_sub(1, Ordering::Relaxed);
         });
-        Ok(Self { sender })
+        Ok(Self { sender, place })
     }
 
     /// Whether a request can be sent at once.
@@ -79,7 +85,7 @@ impl Http1Stream {
         mut self,
         request: Outgoing,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Failure>> {
-        let uri = request.head.uri.clone();
+        let (uri, upgrade) = (request.head.uri.clone(), request.upgrade);
         let head = match in_origin_form(request.head) {
             Ok(head) => head,
             Err(reason) => {
@@ -87,11 +93,14 @@ impl Http1Stream {
             }
         };
         let sent = self.connection.sender.try_send_request(Request::from_parts(head, request.body));
-        Either::Right(sent.map(|answer| match answer {
+        Either::Right(sent.map(move |answer| match answer {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                Ok(response.map(|_| ResponseBody::upgraded(self.connection.place)))
+            }
             Ok(response) => Ok(response.map(|body| ResponseBody::http1(body, self))),
             Err(mut error) => match error.take_message() {
                 Some(request) => Err(Failure {
-                    unsent: Some(Box::new(unsent(request, uri))),
+                    unsent: Some(Box::new(Outgoing { upgrade, ..unsent(request, uri) })),
                     ..Failure::new(FailureKind::Unsent, error.error())
                 }),
                 None => Err(failure(error.error())),
@@ -99,9 +108,12 @@ impl Http1Stream {
         }))
     }
 
-    /// Gives the connection back once it is ready, which is just after the response's end.
+    /// Gives the connection back once it is ready, which is just after the response's end; one that nobody wants back is closed.
     pub(crate) fn finish(self) {
         let Self { mut connection, home } = self;
+        if home.strong_count() == 0 {
+            return;
+        }
         if connection.is_ready() {
             give_back(connection, &home);
             return;
@@ -138,7 +150,7 @@ fn unsent(request: Request<RequestBody>, uri: Uri) -> Outgoing {
     let (mut head, body) = request.into_parts();
     head.headers.remove(header::HOST);
     head.uri = uri;
-    Outgoing { head, body }
+    Outgoing::new(head, body)
 }
 
 fn failure(error: &hyper::Error) -> Failure {

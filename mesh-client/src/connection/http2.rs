@@ -148,7 +148,7 @@ impl Http2Stream {
                 ..Failure::new(FailureKind::Unsent, error)
             });
         }
-        let Outgoing { head, body } = request;
+        let Outgoing { head, body, .. } = request;
         let ends = matches!(body, RequestBody::Empty);
         let (response, stream) = match sender.send_request(Request::from_parts(head, ()), ends) {
             Ok(sent) => sent,

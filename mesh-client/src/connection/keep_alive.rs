@@ -44,7 +44,7 @@ mod tests {
 
     fn request() -> Outgoing {
         let (head, ()) = http::Request::get("http://reviews:9080/").body(()).unwrap().into_parts();
-        Outgoing { head, body: RequestBody::Empty }
+        Outgoing::new(head, RequestBody::Empty)
     }
 
     #[tokio::test(start_paused = true)]

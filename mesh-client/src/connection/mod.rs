@@ -7,6 +7,7 @@
 
 mod carrier;
 mod connect;
+mod held;
 mod http1;
 mod http2;
 mod keep_alive;
@@ -22,6 +23,7 @@ use http::Response;
 use mesh_core::resource::{ClusterSpec, UpstreamProtocol, UpstreamTls};
 
 use crate::body::{RequestBody, ResponseBody};
+use crate::upgrade::Upgrade;
 
 pub(crate) use carrier::Carrier;
 pub use connect::{ConnectError, ConnectErrorKind};
@@ -75,13 +77,20 @@ impl Upstream {
 pub(crate) struct Outgoing {
     pub(crate) head: http::request::Parts,
     pub(crate) body: RequestBody,
+    /// What passes of what its headers ask for.
+    pub(crate) upgrade: Upgrade,
 }
 
 impl Outgoing {
+    /// A request that asks for no upgrade.
+    pub(crate) fn new(head: http::request::Parts, body: RequestBody) -> Self {
+        Self { head, body, upgrade: Upgrade::Nothing }
+    }
+
     /// Takes the request out of its place, where an empty one remains.
     pub(crate) fn take(&mut self) -> Self {
         let (head, ()) = http::Request::new(()).into_parts();
-        let mut taken = std::mem::replace(self, Self { head, body: RequestBody::Empty });
+        let mut taken = std::mem::replace(self, Self::new(head, RequestBody::Empty));
         if let RequestBody::Kept(replay) = &mut taken.body {
             replay.take_over();
         }
@@ -91,7 +100,7 @@ impl Outgoing {
     /// A second one that says the same, where that costs no copy of the body.
     pub(crate) fn replay(&self) -> Option<Self> {
         let body = self.body.replay()?;
-        Some(Self { head: self.copy_head(), body })
+        Some(Self { head: self.copy_head(), body, upgrade: self.upgrade })
     }
 
     /// The head again, without the extensions, which do not travel.

@@ -53,6 +53,11 @@ impl Dial {
         Verdict::Connect
     }
 
+    /// Why a connect that nobody else waits for had better not be tried now.
+    pub(super) fn refusal(&self, now: Instant) -> Option<Arc<ConnectError>> {
+        self.last.as_ref().filter(|(_, until)| now < *until).map(|(error, _)| error.clone())
+    }
+
     /// A connect came about.
     pub(super) fn succeeded(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);

@@ -77,6 +77,22 @@ impl Pool {
         }
     }
 
+    /// A connection of HTTP/1.1 for one request that will keep it: made for it, and not given back whatever comes of it. So the
+    /// others lose no connection to it; nor do they hear of its failure, for the endpoint may speak HTTP/2 alone.
+    pub(crate) async fn acquire_apart(&self, connect_timeout: Duration) -> Result<Stream, AcquireError> {
+        let refusal = self.dialling().refusal(Instant::now());
+        if let Some(error) = refusal {
+            return Err(AcquireError::Connect(error));
+        }
+        match self.connector.connect_http1(connect_timeout).await {
+            Ok(connection) => Ok(Stream::Http1(connection.lease(Weak::<Pool>::new()))),
+            Err(error) => {
+                error.report(&self.connector.upstream.tls);
+                Err(AcquireError::Connect(Arc::new(error)))
+            }
+        }
+    }
+
     fn ready(&self) -> Option<Stream> {
         if let Some(stream) = self.http2.load().iter().find_map(Http2Connection::open) {
             return Some(Stream::Http2(stream));

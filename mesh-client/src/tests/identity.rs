@@ -9,8 +9,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-const REVIEWS: &str = "spiffe://cluster.local/ns/default/sa/reviews";
-const RATINGS: &str = "spiffe://cluster.local/ns/default/sa/ratings";
+pub(super) const REVIEWS: &str = "spiffe://cluster.local/ns/default/sa/reviews";
+pub(super) const RATINGS: &str = "spiffe://cluster.local/ns/default/sa/ratings";
 
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -59,7 +59,7 @@ async fn serve(source: Arc<IdentitySource>) -> SocketAddr {
     address
 }
 
-fn setup(address: SocketAddr, protocol: UpstreamProtocol) -> Parts {
+pub(super) fn setup(address: SocketAddr, protocol: UpstreamProtocol) -> Parts {
     let sni = "outbound_.9080_._.reviews.default.svc.cluster.local".into();
     let tls = UpstreamTls::MeshMtls { identities: [REVIEWS.into()].into(), sni };
     let setup = Setup { tls, protocol, ..Setup::http2([address]) };

@@ -14,6 +14,7 @@ mod pool;
 mod retry;
 mod route;
 mod sticky;
+mod upgrade;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
