@@ -27,7 +27,7 @@ pub(crate) enum Upgrade {
 pub(crate) type Place = OnceLock<InFlight>;
 
 impl Upgrade {
-    /// What passes of what the caller asks for. A body would be read as the first bytes of the other protocol.
+    /// What passes of what the caller asks for. A body may come unannounced.
     pub(crate) fn of(request: &Outgoing) -> Self {
         let is_empty = matches!(request.body, RequestBody::Empty);
         if is_empty && asks_for_websocket(&request.head) { Self::WebSocket } else { Self::Nothing }

@@ -4,17 +4,21 @@
 //! a WebSocket handshake, and any other `upgrade` (`h2c` above all, by which requests would go past the policy) is as if it
 //! had not been written: HTTP lets a server ignore it.
 
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 
 /// The protocol's name in `upgrade`.
 pub const WEBSOCKET: &str = "websocket";
 
-/// Whether a request is a WebSocket handshake (RFC 6455, 4.1): a GET of HTTP/1.1 that names this protocol and no other. That it
-/// has no body is for whoever has the body to say.
+/// Whether a request is a WebSocket handshake (RFC 6455, 4.1): a GET of HTTP/1.1 that names this protocol and no other, and
+/// announces no body, which could be read as the first bytes of the other protocol.
 pub fn asks_for_websocket(head: &Parts) -> bool {
-    head.version == Version::HTTP_11 && head.method == Method::GET && names_websocket(&head.headers)
+    head.version == Version::HTTP_11
+        && head.method == Method::GET
+        && names_websocket(&head.headers)
+        && !head.headers.contains_key(TRANSFER_ENCODING)
+        && head.headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0")
 }
 
 /// Whether headers agree on WebSocket alone, in a question or in a 101.
@@ -67,5 +71,8 @@ mod tests {
         check(Request::get("/").header("upgrade", "websocket"), false);
         check(Request::get("/").header("connection", "x-upgrade").header("upgrade", "websocket"), false);
         check(Request::get("/").header("connection", "upgrade"), false);
+        check(asking(Method::GET, "websocket").header("content-length", "0"), true);
+        check(asking(Method::GET, "websocket").header("content-length", "5"), false);
+        check(asking(Method::GET, "websocket").header("transfer-encoding", "chunked"), false);
     }
 }

@@ -1,10 +1,13 @@
-//! The request as policy and application both see it: one path, one host, and no header that only the mesh may set.
+//! The request as policy and application both see it: one path, one host, no header that only the mesh may set, and no way out
+//! of HTTP but WebSocket.
 
 use http::HeaderMap;
 use http::header::HeaderName;
 use http::request::Parts;
 use mesh_core::authz::InboundHttp;
 use mesh_core::canonical::{NotCanonical, PathNormalization, canonicalize_uri, inbound_authority};
+
+use crate::upgrade;
 
 /// Makes the head of a request canonical in place and hands out what policy may look at.
 ///
@@ -16,6 +19,7 @@ pub(crate) fn canonicalize<'a>(
     normalization: PathNormalization,
 ) -> Result<InboundHttp<'a>, NotCanonical> {
     strip_reserved(&mut parts.headers);
+    upgrade::strip(parts);
     let path = canonicalize_uri(&mut parts.uri, normalization)?;
     let authority = inbound_authority(received, &parts.headers)?;
     Ok(InboundHttp { method: &parts.method, authority, path, headers: &parts.headers })

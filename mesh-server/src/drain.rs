@@ -1,11 +1,12 @@
-//! Open connections, owned: each is told to finish when the server drains, and ends at the latest with its owner.
+//! Open connections, owned: each is told to finish when the server drains, and ends at the latest with its owner. One that was
+//! upgraded cannot be told, for the server does not speak its protocol: it has until the drain's deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::TryFutureExt;
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,6 +19,7 @@ use crate::connection::{Conn, Protocol};
 use crate::layer::MeshService;
 use crate::protocol::{FIRST_REQUEST_TIMEOUT, Http};
 use crate::refusal;
+use crate::upgrade::{Hold, Tethered};
 
 /// Every connection of a server; dropping it ends them all at once.
 #[derive(Debug)]
@@ -58,19 +60,29 @@ struct Requests {
     seen: AtomicBool,
     /// One was refused for its connection's sake: no further one shall come by it.
     last: Notify,
+    /// One of them may end HTTP on the connection.
+    hold: Arc<Hold>,
 }
 
-/// One connection to its end.
-async fn drive(
-    conn: Conn,
+/// One connection to its end, or to that of whoever took it over.
+async fn drive(conn: Conn, service: MeshService<axum::Router>, http: Http, draining: watch::Receiver<bool>) {
+    let (conn, tether) = Tethered::new(conn);
+    speak(conn, tether.hold(), service, http, draining).await;
+    tether.closed().await;
+}
+
+/// HTTP on one connection.
+async fn speak(
+    conn: Tethered<Conn>,
+    hold: Arc<Hold>,
     service: MeshService<axum::Router>,
     http: Http,
     mut draining: watch::Receiver<bool>,
 ) {
-    let peer = conn.peer().clone();
-    let protocol = conn.protocol();
-    let requests =
-        Arc::new(Requests { seen: AtomicBool::new(protocol != Protocol::Unknown), last: Notify::new() });
+    let peer = conn.io().peer().clone();
+    let protocol = conn.io().protocol();
+    let seen = AtomicBool::new(protocol != Protocol::Unknown);
+    let requests = Arc::new(Requests { seen, last: Notify::new(), hold });
     let answer = {
         let (peer, requests) = (peer.clone(), Arc::clone(&requests));
         service_fn(move |mut request: Request<Incoming>| {
@@ -82,6 +94,9 @@ async fn drive(
             answer.inspect_ok(move |response| {
                 if response.extensions().get() == Some(&refusal::Connection::Ends) {
                     requests.last.notify_one();
+                }
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    requests.hold.hand_over();
                 }
             })
         })

@@ -14,7 +14,7 @@
 //! - [`MeshListener`] and [`MeshLayer`]: the same in pieces, for one's own server
 //! - [`OpaqueListener`]: connections of bytes, for services that speak no HTTP
 //! - [`Peer`]: who called, for handlers
-//! - `stack`: the order of the stages; `canonical`, `inherited`, `refusal`: the stages' parts
+//! - `stack`: the order of the stages; `canonical`, `inherited`, `refusal`: the stages' parts; `upgrade`: who may leave HTTP
 
 mod app;
 mod canonical;
@@ -32,6 +32,7 @@ mod stack;
 mod termination;
 #[cfg(test)]
 mod testing;
+mod upgrade;
 
 pub use app::App;
 pub use connection::Conn;

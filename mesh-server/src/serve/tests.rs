@@ -1,5 +1,7 @@
 //! Whole servers over real sockets: ours, and axum's and tonic's own with our listener and layer.
 
+mod upgrade;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
