@@ -24,4 +24,5 @@ mod simple_mode;
 mod store_kill;
 mod story;
 mod strangers;
+mod upgrades;
 mod weight_shifts;
