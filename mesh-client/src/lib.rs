@@ -13,7 +13,8 @@
 //! # let _ = response; Ok(()) }
 //! ```
 //! A tonic client takes a [`MeshChannel`] where it would take tonic's own: `ReviewsClient::new(MeshChannel::new(&mesh,
-//! "reviews:9080"))`.
+//! "reviews:9080"))`. With the feature `reqwest`, requests of that crate are sent by `.send_through(&client)` (module
+//! `send_through`).
 //!
 //! Bytes that are no HTTP go by a [`MeshConnector`], which takes rules, balancers and identities from the same places.
 //!
@@ -43,6 +44,8 @@ mod pool;
 mod propagation;
 mod record;
 mod retry;
+#[cfg(feature = "reqwest")]
+pub mod send_through;
 mod stack;
 mod stream;
 #[cfg(test)]
@@ -56,4 +59,6 @@ pub use connection::{ConnectError, ConnectErrorKind, Untrusted};
 pub use connector::MeshConnector;
 pub use error::{ClientError, Failure, Side};
 pub use mesh_core::status::ResponseFlag;
+#[cfg(feature = "reqwest")]
+pub use send_through::SendThrough;
 pub use stream::MeshStream;

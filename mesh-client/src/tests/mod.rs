@@ -13,6 +13,8 @@ mod peer;
 mod pool;
 mod retry;
 mod route;
+#[cfg(feature = "reqwest")]
+mod send_through;
 mod sticky;
 mod upgrade;
 

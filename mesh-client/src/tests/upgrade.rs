@@ -21,13 +21,13 @@ use super::identity::{Authority, RATINGS, REVIEWS, setup};
 use super::*;
 
 /// Speaks either version of HTTP, and echoes the bytes of those who switch.
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
     connections: Arc<AtomicU32>,
 }
 
 impl Server {
-    async fn start(source: Option<Arc<IdentitySource>>) -> Self {
+    pub(super) async fn start(source: Option<Arc<IdentitySource>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicU32::new(0));

@@ -19,6 +19,7 @@ mod impostor;
 mod joining;
 mod matcher;
 mod opaque;
+mod reqwest_users;
 mod sessions;
 mod simple_mode;
 mod store_kill;
