@@ -34,7 +34,17 @@ pub struct WholeFinding {
 
 /// Judges a set as a whole. `registered` are hosts that workloads have registered, by their full names.
 pub fn check_whole(documents: &DocumentSet, registered: &BTreeSet<String>) -> Vec<WholeFinding> {
-    let mut whole = Whole { documents, hosts: Hosts::of(documents, registered), findings: Vec::new() };
+    let delegates = documents.all::<VirtualService>().into_iter();
+    let delegates =
+        delegates.filter(|(_, service)| service.hosts.is_empty()).map(|(document, _)| &document.key);
+    let grants = documents.all::<ReferenceGrant>().into_iter();
+    let mut whole = Whole {
+        documents,
+        hosts: Hosts::of(documents, registered),
+        delegates: delegates.map(|key| (&*key.namespace, &*key.name)).collect(),
+        grants: grants.map(|(document, grant)| (&*document.key.namespace, grant)).collect(),
+        findings: Vec::new(),
+    };
     whole.destinations();
     whole.backends();
     whole.shadowed();
@@ -75,6 +85,11 @@ type Subsets<'a> = HostIndex<BTreeSet<&'a str>>;
 struct Whole<'a> {
     documents: &'a DocumentSet,
     hosts: Hosts,
+    // Looked up once, since rules ask for them by the hundred thousand.
+    /// Namespaces and names of VirtualServices without hosts.
+    delegates: BTreeSet<(&'a str, &'a str)>,
+    /// ReferenceGrants and their namespaces.
+    grants: Vec<(&'a str, &'a ReferenceGrant)>,
     findings: Vec<WholeFinding>,
 }
 
@@ -143,10 +158,7 @@ impl Whole<'_> {
     /// Without the document that a rule leaves its requests to, the rule does nothing.
     fn delegate(&mut self, document: &Document, delegate: &Delegate, index: usize) {
         let namespace = delegate.namespace.as_deref().unwrap_or(&document.key.namespace);
-        let known = self.documents.all::<VirtualService>().into_iter().any(|(other, service)| {
-            service.hosts.is_empty() && other.key.name == delegate.name && other.key.namespace == namespace
-        });
-        if !known {
+        if !self.delegates.contains(&(namespace, &*delegate.name)) {
             let field = format!("spec.http[{index}].delegate");
             let span = document.span_of(&field).unwrap_or_default();
             let message = format!(
@@ -203,9 +215,7 @@ impl Whole<'_> {
         if !self.hosts.knows(&host) {
             self.unknown_host(document, &host, format!("{field}.name"), backend.span);
         }
-        let grants = self.documents.all::<ReferenceGrant>().into_iter();
-        let grants = grants.map(|(document, grant)| (document.key.namespace.as_str(), grant));
-        if !is_granted(grants, (kind.name(), own), route, backend) {
+        if !is_granted(self.grants.iter().copied(), (kind.name(), own), route, backend) {
             let kind = kind.name();
             let message =
                 format!("no ReferenceGrant of {namespace} lets {kind}s of {own} send to {}", backend.name);
