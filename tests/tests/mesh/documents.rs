@@ -1,7 +1,10 @@
 //! Bad documents: one clear error each, nothing applied by half, the running mesh keeps its last good configuration.
 
+use std::time::Duration;
+
 use mesh_tests::ControlPlane;
 use mesh_tests::process::{Finished, run};
+use tower::ServiceExt;
 
 const GOOD: &str = "apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -132,4 +135,52 @@ fn exit_statuses_tell_what_happened() {
     assert_eq!(run("mesh", &["get", "--admin", nobody]).code, Some(4));
     assert_eq!(run("mesh", &["no-such-command"]).code, Some(2));
     assert!(run("mesh", &["--help"]).success().starts_with("Example:"));
+}
+
+/// As many as no file of one's own has: judged, translated, sent and compiled without a limit being met by surprise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_thousand_routes_of_one_service_are_taken_and_found() {
+    const DOCUMENTS: u32 = 6_250;
+    const RULES_OF_EACH: u32 = 16;
+    let control_plane = ControlPlane::start();
+    let served = control_plane.serve("big:9080", "v1", "v1").await;
+    let document = |number: u32| {
+        let rule = |rule: u32| {
+            let path = number * RULES_OF_EACH + rule;
+            format!(
+                "{{matches: [{{path: {{type: Exact, value: /p{path}}}}}], backendRefs: [{{name: big, port: 9080}}]}}"
+            )
+        };
+        let rules: Vec<String> = (0..RULES_OF_EACH).map(rule).collect();
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r{number}}}\n\
+             spec: {{parentRefs: [{{group: '', kind: Service, name: big}}], rules: [{}]}}\n",
+            rules.join(", ")
+        )
+    };
+    // A file takes 10 MiB at most.
+    let halves = [0..DOCUMENTS / 2, DOCUMENTS / 2..DOCUMENTS].map(|numbers| {
+        let file = control_plane.scratch().join(format!("{}.yaml", numbers.start));
+        let text: Vec<String> = numbers.map(document).collect();
+        std::fs::write(&file, text.join("---\n")).expect("a temporary file");
+        file.to_str().expect("UTF-8").to_owned()
+    });
+    control_plane.mesh(&["apply", "-f", &halves[0], "-f", &halves[1]]).success();
+    let mesh = control_plane.join(&["--service-account", "caller"]).await;
+    let status = async |path: &str| {
+        let request = http::Request::get(format!("http://big:9080{path}"));
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
+        let response = mesh_client::MeshClient::new(&mesh).oneshot(request).await.expect("never fails");
+        response.status().as_u16()
+    };
+    // A control plane that is not optimised publishes so much after it has answered.
+    let published = tokio::time::timeout(Duration::from_secs(60), async {
+        while status("/p100000").await != 404 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    published.await.expect("no route takes what is beyond the last one");
+    let before = served.echo.requests();
+    assert_eq!([status("/p0").await, status("/p99999").await], [200, 200]);
+    assert_eq!(served.echo.requests(), before + 2);
 }
