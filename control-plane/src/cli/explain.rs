@@ -17,13 +17,14 @@ use crate::validate::{self, judge};
 #[command(before_help = "Example:
   mesh explain GET http://reviews:9080/ -H 'end-user: jason' --from default/productpage
   mesh explain GET http://reviews:9080/ -f documents/ -o json
+  mesh explain tcp://db:5432 --from default/productpage
   mesh explain --requests requests.jsonl -f documents/")]
 pub(super) struct Arguments {
-    /// The method
+    /// The method; left out, it is GET, or POST for gRPC
     #[arg(required_unless_present = "requests", conflicts_with = "requests")]
     method: Option<String>,
-    /// The URL as the caller writes it; tcp://HOST:PORT for TCP
-    #[arg(required_unless_present = "requests", conflicts_with = "requests")]
+    /// The URL as the caller writes it; tcp://HOST:PORT, which has no method, for TCP
+    #[arg(conflicts_with = "requests")]
     url: Option<String>,
     /// A header of the request
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
@@ -104,10 +105,12 @@ fn one_question(arguments: &Arguments) -> Result<String, Failure> {
 }
 
 fn question(arguments: &Arguments) -> Result<Question, InvalidArgument> {
-    // clap has made sure of both.
-    let (method, url) =
-        (arguments.method.clone().unwrap_or_default(), arguments.url.clone().unwrap_or_default());
-    let mut question = Question { sni: arguments.sni.clone(), ..Question::new(method, url) };
+    // clap has made sure of the first; a single word is the URL.
+    let (method, url) = match (&arguments.method, &arguments.url) {
+        (method, Some(url)) => (method.clone(), url.clone()),
+        (url, None) => (None, url.clone().unwrap_or_default()),
+    };
+    let mut question = Question { sni: arguments.sni.clone(), method, url, ..Question::default() };
     arguments.headers.iter().try_for_each(|header| question.header(header))?;
     arguments.from.iter().try_for_each(|from| question.from(from))?;
     arguments.from_label.iter().try_for_each(|label| question.from_label(label))?;
