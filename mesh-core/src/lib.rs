@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`balance`], [`snapshot`],
+//! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`ext_authz`], [`balance`], [`snapshot`],
 //! [`status`], [`subscription`], [`backoff`], [`upgrade`]. Effects: [`accept`] and [`network`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod balance;
 pub mod canonical;
 pub mod context;
+pub mod ext_authz;
 pub mod identity;
 pub mod join;
 pub mod matcher;

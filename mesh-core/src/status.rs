@@ -63,6 +63,9 @@ pub enum Fault {
     /// The time for the request is over.
     #[error("upstream request timeout")]
     Timeout,
+    /// The authorization service of a rule says no, or says nothing that counts.
+    #[error("external authorization: access denied")]
+    ExternalAuth(StatusCode),
     /// A rule answers so on purpose.
     #[error("fault filter abort")]
     Injected {
@@ -100,6 +103,8 @@ pub enum ResponseFlag {
     DI,
     /// Fault injected.
     FI,
+    /// Unauthorized by the external service.
+    UAEX,
 }
 
 impl Fault {
@@ -119,7 +124,7 @@ impl Fault {
             Self::BadRequest(_) | Self::RequestBody => StatusCode::BAD_REQUEST,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoCluster(status) | Self::Injected { status, .. } => *status,
+            Self::NoCluster(status) | Self::ExternalAuth(status) | Self::Injected { status, .. } => *status,
             Self::DeniedOutbound | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::NotConfigured
             | Self::Unresolved
@@ -140,6 +145,8 @@ impl Fault {
             (Self::Timeout, _) => GRPC_DEADLINE_EXCEEDED,
             (Self::Internal, _) => GRPC_INTERNAL,
             (Self::Injected { grpc_status, .. }, _) => *grpc_status,
+            // A denial is none of success, with whatever status it is worded.
+            (Self::ExternalAuth(_), status) if status.is_success() => GRPC_PERMISSION_DENIED,
             (_, status) => grpc_status_of(status),
         }
     }
@@ -158,6 +165,7 @@ impl Fault {
             Self::Timeout => Some(ResponseFlag::UT),
             Self::RequestBody => Some(ResponseFlag::DC),
             Self::Injected { .. } => Some(ResponseFlag::FI),
+            Self::ExternalAuth(_) => Some(ResponseFlag::UAEX),
             Self::BadRequest(_)
             | Self::Denied
             | Self::NotConfigured
@@ -174,7 +182,7 @@ impl Fault {
 
 impl ResponseFlag {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NR,
         Self::NC,
         Self::UH,
@@ -187,6 +195,7 @@ impl ResponseFlag {
         Self::DC,
         Self::DI,
         Self::FI,
+        Self::UAEX,
     ];
 
     /// As access logs write it.
@@ -204,6 +213,7 @@ impl ResponseFlag {
             Self::DC => "DC",
             Self::DI => "DI",
             Self::FI => "FI",
+            Self::UAEX => "UAEX",
         }
     }
 }
@@ -289,6 +299,7 @@ fn grpc_message(text: &[u8]) -> HeaderValue {
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_DEADLINE_EXCEEDED: u8 = 4;
+const GRPC_PERMISSION_DENIED: u8 = 7;
 const GRPC_INTERNAL: u8 = 13;
 
 #[cfg(test)]
@@ -329,6 +340,9 @@ mod tests {
         check(Fault::UpstreamTermination, 503, "14", "UC");
         check(Fault::UpstreamProtocol, 502, "14", "UPE");
         check(Fault::RequestBody, 400, "13", "DC");
+        check(Fault::ExternalAuth(StatusCode::FORBIDDEN), 403, "7", "UAEX");
+        check(Fault::ExternalAuth(StatusCode::UNAUTHORIZED), 401, "16", "UAEX");
+        check(Fault::ExternalAuth(StatusCode::NO_CONTENT), 204, "7", "UAEX");
         check(Fault::injected_http(StatusCode::TOO_MANY_REQUESTS), 429, "14", "FI");
         check(Fault::injected_grpc(14), 503, "14", "FI");
         check(Fault::injected_grpc(5), 404, "5", "FI");

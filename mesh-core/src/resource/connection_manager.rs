@@ -5,6 +5,7 @@ use std::mem::take;
 
 use envoy_types::pb::envoy::config::core::v3::ConfigSource;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     PathWithEscapedSlashesAction as EscapedSlashes, RouteSpecifier,
@@ -39,13 +40,16 @@ impl ConnectionManager {
     }
 }
 
-/// Splits off the router, which must end the list and run.
+/// Splits off the router, which must end the list and run. Of the others external authorization alone may wait for a route to
+/// enable it: it does nothing without one, and Envoy must not ask a service that nobody named.
 fn filters(wire: Vec<HttpFilter>) -> Result<Vec<(String, Any)>, Invalid> {
     let mut filters = Vec::with_capacity(wire.len());
     for (at, filter) in wire.into_iter().enumerate() {
         let name = format!("http_filters[{at}] {}", filter.name);
         match filter.config_type {
-            Some(http_filter::ConfigType::TypedConfig(config)) if !filter.disabled => {
+            Some(http_filter::ConfigType::TypedConfig(config))
+                if !filter.disabled || holds::<ExtAuthz>(&config) =>
+            {
                 filters.push((name, config))
             }
             _ => return Err(Invalid::new(name, "is disabled or has no configuration of its own")),

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPolicy as WireCorsPolicy};
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ExtAuthzPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
@@ -18,7 +19,8 @@ use envoy_types::pb::google::protobuf::Any;
 use http::{HeaderValue, StatusCode};
 
 use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
-use super::matchers;
+use super::route::ClusterNames;
+use super::{ext_authz, matchers};
 use crate::route::{
     Abort, AbortStatus, CorsPolicy, Delay, FaultInjection, Fraction, RouteFilters, UnmatchedPreflights,
 };
@@ -28,6 +30,9 @@ pub(super) fn check_of_listener(config: &Any) -> Result<(), Invalid> {
     if holds::<Cors>(config) {
         return unpack::<Cors>(config).map(|_| ());
     }
+    if holds::<ExtAuthz>(config) {
+        return nothing_else(&unpack::<ExtAuthz>(config)?);
+    }
     if !holds::<HttpFault>(config) {
         return Err(Invalid::new("", "is not supported by this mesh"));
     }
@@ -35,17 +40,20 @@ pub(super) fn check_of_listener(config: &Any) -> Result<(), Invalid> {
 }
 
 /// What a route has its filters do.
-pub(super) fn of_route(wire: HashMap<String, Any>) -> Result<RouteFilters, Invalid> {
+pub(super) fn of_route(
+    wire: HashMap<String, Any>,
+    clusters: &mut ClusterNames,
+) -> Result<RouteFilters, Invalid> {
     let mut filters = RouteFilters::default();
     let mut wire: Vec<_> = wire.into_iter().collect();
     wire.sort_by(|(one, _), (other, _)| one.cmp(other));
     for (name, config) in wire {
-        of_route_one(config, &mut filters).inside(&name)?;
+        of_route_one(config, &mut filters, clusters).inside(&name)?;
     }
     Ok(filters)
 }
 
-fn of_route_one(config: Any, filters: &mut RouteFilters) -> Result<(), Invalid> {
+fn of_route_one(config: Any, filters: &mut RouteFilters, clusters: &mut ClusterNames) -> Result<(), Invalid> {
     let (config, is_optional) = match holds::<FilterConfig>(&config) {
         false => (config, false),
         true => match unwrapped(unpack(&config)?)? {
@@ -59,6 +67,10 @@ fn of_route_one(config: Any, filters: &mut RouteFilters) -> Result<(), Invalid> 
     }
     if holds::<WireCorsPolicy>(&config) {
         filters.cors = cors(unpack(&config)?)?;
+        return Ok(());
+    }
+    if holds::<ExtAuthzPerRoute>(&config) {
+        filters.external_auth = ext_authz::of_route(unpack(&config)?, clusters)?;
         return Ok(());
     }
     match is_optional {

@@ -4,6 +4,7 @@ pub mod cluster;
 mod connection_manager;
 pub mod dns;
 pub mod endpoint;
+mod ext_authz;
 mod filters;
 mod header_options;
 pub mod inbound;

@@ -102,8 +102,8 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
         }
         action => action,
     };
-    let filters =
-        filters::of_route(take(&mut wire.typed_per_filter_config)).inside("typed_per_filter_config")?;
+    let filters = filters::of_route(take(&mut wire.typed_per_filter_config), clusters)
+        .inside("typed_per_filter_config")?;
     let (add, remove) = (take(&mut wire.request_headers_to_add), take(&mut wire.request_headers_to_remove));
     let request_headers = header_options::operations("request", add, remove)?;
     let (add, remove) = (take(&mut wire.response_headers_to_add), take(&mut wire.response_headers_to_remove));

@@ -4,6 +4,7 @@
 mod action;
 mod claim;
 mod cors;
+mod external_auth;
 mod fault;
 mod fraction;
 mod header_operations;
@@ -27,6 +28,7 @@ use crate::canonical::CanonicalPath;
 
 pub use action::{DirectResponse, Forward, RouteAction};
 pub use cors::{CorsPolicy, CorsVerdict, UnmatchedPreflights};
+pub use external_auth::{AuthProtocol, ExternalAuth, HttpAuth};
 pub use fault::{Abort, AbortStatus, Delay, FaultInjection};
 pub use fraction::Fraction;
 pub use header_operations::HeaderOperations;

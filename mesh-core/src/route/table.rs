@@ -6,7 +6,8 @@ use crate::trace::Trace;
 
 use super::index::Index;
 use super::{
-    CorsPolicy, FaultInjection, HeaderOperations, RequestFacts, RouteAction, RouteMatch, WeightedDestination,
+    CorsPolicy, ExternalAuth, FaultInjection, HeaderOperations, RequestFacts, RouteAction, RouteMatch,
+    WeightedDestination,
 };
 
 /// All routes of one host, compiled.
@@ -40,6 +41,8 @@ pub struct RouteFilters {
     pub fault: Option<FaultInjection>,
     /// What pages of other origins may do.
     pub cors: Option<CorsPolicy>,
+    /// Whom it asks whether the request may go on.
+    pub external_auth: Option<ExternalAuth>,
 }
 
 impl RouteTable {
