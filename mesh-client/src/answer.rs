@@ -1,7 +1,11 @@
 //! Responses that the mesh makes itself, in the caller's own protocol.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use mesh_core::ext_authz::Denial;
 use mesh_core::resource::Provenance;
 use mesh_core::status::{grpc_status_of, reply};
 
@@ -21,6 +25,27 @@ pub(crate) fn refuse(failure: Failure, protocol: Protocol) -> Response<ResponseB
     response
 }
 
+/// The denial of a rule's authorization service, as it worded it. A gRPC caller gets its body as message.
+pub(crate) fn denied(
+    denial: Denial,
+    cluster: Arc<str>,
+    rule: Provenance,
+    protocol: Protocol,
+) -> Response<ResponseBody> {
+    let Denial { status, mut headers, body } = denial;
+    let error = ClientError::Denied { cluster, status };
+    let mut response = local(error.status(), error.grpc_status(), body, protocol);
+    tracing::debug!(%rule, "request failed: {error}");
+    match protocol {
+        Protocol::Grpc => [CONTENT_TYPE, CONTENT_ENCODING].iter().for_each(|name| drop(headers.remove(name))),
+        Protocol::Http => drop(response.headers_mut().remove(CONTENT_TYPE)),
+    }
+    response.headers_mut().extend(headers);
+    response.extensions_mut().insert::<ClientError>(error);
+    response.extensions_mut().insert::<Provenance>(rule);
+    response
+}
+
 /// A rule's own response.
 pub(crate) fn direct(status: StatusCode, body: Bytes, protocol: Protocol) -> Response<ResponseBody> {
     local(status, grpc_status_of(status), body, protocol)
@@ -31,7 +56,7 @@ pub(crate) fn redirect(status: StatusCode, location: &str) -> Response<ResponseB
     let mut response = Response::new(ResponseBody::local(Bytes::new()));
     *response.status_mut() = status;
     if let Ok(location) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(header::LOCATION, location);
+        response.headers_mut().insert(LOCATION, location);
     }
     response
 }
@@ -49,8 +74,6 @@ fn local(status: StatusCode, grpc_status: u8, text: Bytes, protocol: Protocol) -
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use http_body_util::BodyExt;
 
     use super::*;

@@ -143,6 +143,22 @@ pub enum ClientError {
     /// The route's timeout or the caller's deadline passed.
     #[error("upstream request timeout")]
     Deadline,
+    /// The rule's authorization service says no; the response is its own.
+    #[error("the authorization service {cluster} denied the request with {status}")]
+    Denied {
+        /// The service's cluster.
+        cluster: Arc<str>,
+        /// What it denied the request with.
+        status: StatusCode,
+    },
+    /// The rule's authorization service did not say that the request may go on.
+    #[error("denied, for the authorization service {cluster} gave no verdict: {reason}")]
+    NotAuthorized {
+        /// The service's cluster.
+        cluster: Arc<str>,
+        /// What kept it from giving one.
+        reason: Arc<str>,
+    },
     /// The rule answers so on purpose (`fault.abort`).
     #[error("fault filter abort")]
     Injected(AbortStatus),
@@ -208,7 +224,8 @@ impl ClientError {
             | Self::RequestBody(_)
             | Self::Https { .. }
             | Self::Opaque { .. }
-            | Self::NotOpaque { .. } => Side::Caller,
+            | Self::NotOpaque { .. }
+            | Self::Denied { .. } => Side::Caller,
             Self::Resolve(_)
             | Self::OutsideRefused { .. }
             | Self::NoRoute { .. }
@@ -221,6 +238,7 @@ impl ClientError {
             | Self::Refused { .. }
             | Self::Broken { .. }
             | Self::Switched { .. }
+            | Self::NotAuthorized { .. }
             | Self::Deadline => Side::Peer,
         }
     }
@@ -245,6 +263,8 @@ impl ClientError {
             Self::Broken { reset: false, .. } => Fault::UpstreamTermination,
             Self::Switched { .. } => Fault::UpstreamProtocol,
             Self::Deadline => Fault::Timeout,
+            Self::Denied { status, .. } => Fault::ExternalAuth(*status),
+            Self::NotAuthorized { .. } => Fault::ExternalAuth(StatusCode::FORBIDDEN),
             Self::Injected(status) => status.fault(),
         }
     }
@@ -305,6 +325,11 @@ mod tests {
         let switched = ClientError::Switched { endpoint, protocol: "h2c".into() };
         check(switched, Side::Peer, Some("UPE"), 502, 14);
         check(ClientError::Unsendable("CONNECT".into()), Side::Caller, None, 400, 13);
+        let cluster = || Arc::from("outbound|9000||auth.default.svc.cluster.local");
+        let denied = ClientError::Denied { cluster: cluster(), status: StatusCode::UNAUTHORIZED };
+        check(denied, Side::Caller, Some("UAEX"), 401, 16);
+        let silent = ClientError::NotAuthorized { cluster: cluster(), reason: "it does not exist".into() };
+        check(silent, Side::Peer, Some("UAEX"), 403, 7);
         let injected = AbortStatus::Http(StatusCode::IM_A_TEAPOT);
         check(ClientError::Injected(injected), Side::Mesh, Some("FI"), 418, 2);
     }

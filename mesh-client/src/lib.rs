@@ -35,6 +35,7 @@ mod connector;
 mod deadline;
 mod endpoint;
 mod error;
+mod external_auth;
 mod fault;
 mod host;
 mod mirror;

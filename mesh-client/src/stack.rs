@@ -1,13 +1,16 @@
 //! The way of a request, written once:
 //!
 //! ```text
-//!   context ► host ► route ► fault ► cors ► split ► mirror ► deadline ► retry( balance ► connection )
+//!   context ► host ► route ► fault ► cors ► external auth ► split ► mirror ► deadline ► retry( balance ► connection )
 //! ```
 //! * **context** first, since everything after it may read the deadline, trace and headers that the request inherits;
 //! * **host**: one look at one snapshot, whose closure serves the request to its end, whatever is published meanwhile;
 //! * **route** sees the path in canonical form and the headers as they will be sent, save for its own changes;
 //! * **fault** waits or answers before anything is chosen or sent, and its wait is no part of the route's timeout;
 //! * **cors** answers a browser's preflight in the destination's place, and tells it who may read the response;
+//! * **external auth** asks a service once per request. A preflight is answered before, for it carries no credentials; everything
+//!   that the rule does comes after, so that nothing of a denied request is sent or copied, and a sticky choice sees what the answer
+//!   says of the user;
 //! * **split** chooses once per request, not per attempt: a retry must not leak a request into another version;
 //! * **mirror** copies the request as it is sent, and neither waits nor fails;
 //! * **deadline** lies around all attempts and the response's body, as the route's timeout is defined;
@@ -28,7 +31,8 @@ use mesh_core::Mesh;
 use mesh_core::canonical::{NotAHost, PathNormalization, canonicalize_uri};
 use mesh_core::context::RequestContext;
 use mesh_core::route::{
-    Choice, CorsVerdict, Forward, KeySource, RequestFacts, Route, RouteAction, Split, StickyKey,
+    Choice, CorsVerdict, ExternalAuth, Forward, HeaderOperations, KeySource, RequestFacts, Route,
+    RouteAction, Split, StickyKey,
 };
 use mesh_core::snapshot::HostConfig;
 use mesh_core::trace::NoTrace;
@@ -39,6 +43,7 @@ use crate::channel;
 use crate::connection::Outgoing;
 use crate::deadline::{Limits, Timer, grpc_timeout};
 use crate::error::{ClientError, Failure};
+use crate::external_auth::Asking;
 use crate::fault;
 use crate::host::{self, Destination};
 use crate::mirror::Original;
@@ -171,17 +176,49 @@ impl Call<'_> {
             None => Duration::ZERO,
         };
         let cors = route.filters.cors.as_ref().map(|cors| cors.judge(&head.method, &head.headers));
-        let told = match cors {
+        let mut told: Option<Box<HeaderOperations>> = match cors {
             Some(CorsVerdict::Answer(headers)) => return Ok(answer::preflight(headers)),
-            Some(CorsVerdict::Allow(headers)) => Some(Box::new(headers)),
+            Some(CorsVerdict::Allow(headers)) => {
+                let set = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                Some(Box::new(HeaderOperations { set, ..HeaderOperations::default() }))
+            }
             Some(CorsVerdict::Untouched) | None => None,
         };
-        let acted = self.act(config, (route, held_up), request, rng).await;
+        let acted = match &route.filters.external_auth {
+            None => self.act(config, (route, held_up), request, rng).await,
+            // On the heap, so that requests of other rules are no larger for it.
+            Some(auth) => {
+                let rule = (route, auth, held_up);
+                Box::pin(self.act_if_authorized(config, rule, request, &mut told, rng)).await
+            }
+        };
         let Some(told) = told else { return acted };
         let refuse = |error| Failure { error, rule: Some(route.provenance.clone()) };
         let mut response = acted.unwrap_or_else(|error| answer::refuse(refuse(error), self.protocol));
-        told.iter().for_each(|(name, value)| drop(response.headers_mut().insert(name, value.clone())));
+        told.apply(response.headers_mut());
         Ok(response)
+    }
+
+    /// Acts if the rule's authorization service, asked within the request's own time, lets it.
+    async fn act_if_authorized(
+        &self,
+        config: &HostConfig,
+        (route, auth, held_up): (&Route, &ExternalAuth, Duration),
+        request: &mut Outgoing,
+        told: &mut Option<Box<HeaderOperations>>,
+        rng: &mut Rng,
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        let timeout = match &route.action {
+            RouteAction::Forward(forward) => forward.timeout.map(|timeout| timeout.saturating_add(held_up)),
+            RouteAction::Redirect(_) | RouteAction::DirectResponse(_) => None,
+        };
+        let deadline = Limits { route: timeout, ..self.limits(&request.head) }.deadline(self.start);
+        let (outbound, clusters, protocol) = (self.outbound, &*config.clusters, self.protocol);
+        let asking = Asking { outbound, clusters, route, auth, deadline, protocol };
+        match asking.denial(&mut request.head, told, rng).await {
+            Some(denied) => denied,
+            None => self.act(config, (route, held_up), request, rng).await,
+        }
     }
 
     /// What the rule does with a request that has passed its filters.

@@ -3,6 +3,7 @@
 mod body;
 mod channel;
 mod cors;
+mod external_auth;
 mod fault;
 mod identity;
 mod mirror;

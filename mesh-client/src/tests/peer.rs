@@ -35,6 +35,16 @@ pub(super) enum Manner {
     Leave,
     /// Reads the body and answers so many requests with a status, and a gRPC one beside it; then echoes.
     Fail { first: u32, status: u16, grpc_status: Option<u16> },
+    /// Answers alike, and tells the test what it was asked.
+    Judge(Arc<Judge>),
+}
+
+/// An answer, and who is told of the requests that got it.
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) answer: Response<Bytes>,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) asked: tokio::sync::mpsc::Sender<Request<Bytes>>,
 }
 
 /// An HTTP/2 server on a free port.
@@ -150,6 +160,19 @@ async fn answer(manner: Manner, number: u32, request: Request<RecvStream>, mut r
                 head.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())),
             );
             whole(&mut respond, lines.join("\n").into());
+        }
+        Manner::Judge(judge) => {
+            let (asked, body) = request.into_parts();
+            let Some(body) = read(body).await else { return };
+            // A test that asks about nothing has no ear.
+            let _ = judge.asked.try_send(Request::from_parts(asked, body));
+            let (head, body) = judge.answer.clone().into_parts();
+            let mut stream = respond.send_response(Response::from_parts(head, ()), false).unwrap();
+            // The caller may be gone.
+            let _ = stream.send_data(body, judge.trailers.is_none());
+            if let Some(trailers) = &judge.trailers {
+                let _ = stream.send_trailers(trailers.clone());
+            }
         }
         Manner::Reset(reason) => respond.send_reset(reason),
         Manner::Wait(gate) => {
