@@ -222,8 +222,11 @@ fn check_rewrites(fields: &mut Fields<'_, '_>, rule: &RouteRule) {
         fields.conflict("backendRefs", "are never reached, for the rule redirects", "remove one of the two");
     }
     check_backend_mirrors(fields, rule);
-    if all.clone().skip(1).any(|filters| filters.redirect.is_some() || filters.cors.is_some()) {
-        let message = "has a redirect or CORS, which this mesh makes for a whole rule only";
+    let of_rule = |filters: &RouteFilters| {
+        filters.redirect.is_some() || filters.cors.is_some() || filters.external_auth.is_some()
+    };
+    if all.clone().skip(1).any(of_rule) {
+        let message = "has a redirect, CORS or ExternalAuth, which this mesh makes for a whole rule only";
         fields.not_honoured("backendRefs", message, "put the filter into the rule's `filters`");
     }
     let rewrites: Vec<&RouteRewrite> =

@@ -14,6 +14,7 @@ mod applied;
 mod authorization_policy;
 mod cors;
 mod destination_rule;
+mod external_auth;
 mod fields;
 mod finding;
 mod grpc_route;
@@ -58,6 +59,7 @@ pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{
     DestinationRule, PolicyBlocks, PortPolicy, SimpleBalancer, Subset, TlsMode, TlsSettings, TrafficPolicy,
 };
+pub use external_auth::{ExternalAuth, HttpAuth};
 pub use finding::{Code, Finding, Severity, Verdict};
 pub use grpc_route::GrpcRoute;
 pub use header::{HeaderOperations, Headers};

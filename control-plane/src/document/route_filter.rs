@@ -1,8 +1,9 @@
 //! Filters of HTTPRoutes and GRPCRoutes: what a rule, or one of its backends, changes on the way.
 //!
-//! Headers, redirects, rewrites, mirrors and CORS are honoured; what other projects define is refused by name.
+//! Headers, redirects, rewrites, mirrors, CORS and external authorization are honoured; what other projects define is refused by name.
 
 use super::cors::{self, CorsPolicy};
+use super::external_auth::{self, ExternalAuth};
 use super::fields::Fields;
 use super::header::{HeaderOperations, Headers, changed_name, is_authority, literal_value};
 use super::http_route::{BackendRef, backend_reference};
@@ -24,6 +25,8 @@ pub struct RouteFilters {
     pub mirrors: Vec<RouteMirror>,
     /// What pages of other origins may do.
     pub cors: Option<CorsPolicy>,
+    /// Who is asked whether a request may go on.
+    pub external_auth: Option<Box<ExternalAuth>>,
 }
 
 /// Copies to one backend.
@@ -93,6 +96,7 @@ enum Filter {
     Rewrite(RouteRewrite),
     Mirror(Box<RouteMirror>),
     Cors(CorsPolicy),
+    ExternalAuth(Box<ExternalAuth>),
     /// Noted already.
     #[default]
     Refused,
@@ -117,8 +121,9 @@ pub(super) fn http(value: Value<'_, '_>) -> RouteFilters {
         let redirect = fields.optional("requestRedirect", object(redirect)).map(Filter::Redirect);
         let rewrite = fields.optional("urlRewrite", object(rewrite)).map(Filter::Rewrite);
         let cors = fields.optional("cors", object(cors::http_route)).map(Filter::Cors);
-        fields.unsupported("externalAuth", opaque);
-        common.or(redirect).or(rewrite).or(cors).unwrap_or_default()
+        let auth = fields.optional("externalAuth", object(external_auth::decode));
+        let auth = auth.map(|auth| Filter::ExternalAuth(Box::new(auth)));
+        common.or(redirect).or(rewrite).or(cors).or(auth).unwrap_or_default()
     })
 }
 
@@ -155,6 +160,10 @@ fn filters(mut value: Value<'_, '_>, decode: impl Fn(&mut Fields<'_, '_>) -> Fil
             Filter::Cors(cors) => {
                 all.cors = Some(cors);
                 "CORS"
+            }
+            Filter::ExternalAuth(auth) => {
+                all.external_auth = Some(auth);
+                "ExternalAuth"
             }
             // These alone may be repeated.
             Filter::Mirror(mirror) => {
@@ -311,7 +320,7 @@ fn path_modifier(value: Value<'_, '_>) -> Option<PathModifier> {
 }
 
 /// What a path becomes: a path by itself, or empty.
-fn path(value: Value<'_, '_>) -> String {
+pub(super) fn path(value: Value<'_, '_>) -> String {
     name::checked(value, |path| {
         let slash = if path.starts_with('/') { "" } else { "/" };
         let read = http::uri::PathAndQuery::try_from(format!("{slash}{path}"));

@@ -200,9 +200,10 @@ impl Whole<'_> {
                     let field = format!("spec.rules[{index}].backendRefs[{place}]");
                     self.backend(document, route, backend, &field);
                 }
-                for mirror in &rule.filters.mirrors {
-                    let field = format!("spec.rules[{index}].filters");
-                    self.backend(document, route, &mirror.backend, &field);
+                let mirrors = rule.filters.mirrors.iter().map(|mirror| &mirror.backend);
+                let auth = rule.filters.external_auth.iter().map(|auth| &auth.backend);
+                for backend in mirrors.chain(auth) {
+                    self.backend(document, route, backend, &format!("spec.rules[{index}].filters"));
                 }
             }
         }
@@ -219,8 +220,8 @@ impl Whole<'_> {
             let kind = kind.name();
             let message =
                 format!("no ReferenceGrant of {namespace} lets {kind}s of {own} send to {}", backend.name);
-            let next =
-                "add the grant there; until then its requests are answered 500, and copies are dropped";
+            let next = "add the grant there; until then its requests are answered 500, copies are dropped, and what it is to \
+                        authorize is denied";
             self.note(document, Code::NotGranted, format!("{field}.namespace"), backend.span, message, next);
         }
     }

@@ -43,6 +43,9 @@ pub struct Decision {
     pub retries: Option<Retries>,
     /// Injected faults.
     pub fault: Faults,
+    /// Who is asked whether the request may go on; the rest of the answer takes it for allowed, as a warning says. Absent from
+    /// the contract's first version.
+    pub external_auth: Option<AsksService>,
     /// Copies.
     pub mirrors: Vec<Mirror>,
     /// What the server makes of it.
@@ -263,6 +266,17 @@ pub struct FaultAbort {
     pub grpc_status: Option<u8>,
     /// Whether this request is answered so; null where a draw would have to decide.
     pub applies: Option<bool>,
+}
+
+/// An authorization service that is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsksService {
+    /// The service.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What it speaks: `grpc` or `http`.
+    pub protocol: String,
 }
 
 /// A copy.

@@ -10,13 +10,14 @@
 //! # Layout
 //!
 //! `question` and `decision` (with `inbound_decision`) are the contract, read from an `object`; `explainer` answers; `closure`
-//! goes through the wire; `request`, `outbound`, `fault`, `split`, `destination`, `target` and `inbound` are the steps; `text` is the
+//! goes through the wire; `request`, `outbound`, `fault`, `external_auth`, `split`, `destination`, `target` and `inbound` are the steps; `text` is the
 //! answer for people.
 
 mod closure;
 mod decision;
 mod destination;
 mod explainer;
+mod external_auth;
 mod fault;
 mod inbound;
 mod inbound_decision;
@@ -30,9 +31,9 @@ mod text;
 
 pub use closure::Translate;
 pub use decision::{
-    Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, FaultAbort, FaultDelay, Faults,
-    HeaderChanges, Inbound, InboundRequest, Mirror, Outcome, RedirectTaken, Retries, RouteTaken, Sticky,
-    TransportResult, UpstreamRequest, UpstreamTls, Verdict,
+    AsksService, Decision, Destination, DirectAnswer, DocumentAt, EndpointSeen, FaultAbort, FaultDelay,
+    Faults, HeaderChanges, Inbound, InboundRequest, Mirror, Outcome, RedirectTaken, Retries, RouteTaken,
+    Sticky, TransportResult, UpstreamRequest, UpstreamTls, Verdict,
 };
 pub use explainer::{Explainer, Unanswerable};
 pub use question::{At, ExportTo, From, Ignored, InvalidArgument, Overrides, Protocol, Question, Transport};

@@ -21,6 +21,7 @@ use super::decision::{
 };
 use super::destination::{fault_of, sample};
 use super::explainer::{Unanswerable, is_grpc};
+use super::external_auth;
 use super::fault;
 use super::inbound::{self, Arriving};
 use super::question::{Protocol, Question};
@@ -171,6 +172,10 @@ impl Step<'_> {
             let headers = request::pairs(&headers, &[]);
             decision.direct_response = Some(DirectAnswer { status: 200, body: String::new(), headers });
             return Ok(None);
+        }
+        if let Some(auth) = &route.filters.external_auth {
+            let cluster = host.clusters.get(auth.cluster_index).and_then(Option::as_deref);
+            external_auth::ask(auth, cluster, decision)?;
         }
         decision.response_headers = changes(&route.response_headers);
         if let Some(CorsVerdict::Allow(headers)) = cors {

@@ -299,6 +299,7 @@ fn every_field_of_the_contract_is_there() {
         "timeout",
         "retries",
         "fault",
+        "external_auth",
         "mirrors",
         "inbound",
         "warnings",

@@ -47,6 +47,9 @@ pub fn render(decision: &Decision) -> String {
         table.row("sent", format!("{} {} to {}", request.method, request.path, request.authority));
         request.headers.iter().for_each(|(name, value)| table.row("", format!("{name}: {value}")));
     }
+    if let Some(asked) = &decision.external_auth {
+        table.row("authorizes", format!("{}:{}  {}", asked.host, asked.port, asked.protocol));
+    }
     for mirror in &decision.mirrors {
         let subset = mirror.subset.as_ref().map(|subset| format!(" subset {subset}")).unwrap_or_default();
         table.row("mirror", format!("{}:{}{subset}  {} %", mirror.host, mirror.port, mirror.percentage));

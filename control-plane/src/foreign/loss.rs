@@ -1,8 +1,8 @@
 //! What of a route configuration a kind of client does not honour.
 //!
 //! gRPC's side is gRFC A28 (matching, splitting), A31 (timeouts), A33 (faults) and A44 (retries): a field that these do not name is
-//! passed over. Envoy honours every standard field; what it
-//! passes over is ours.
+//! passed over. A filter of a route that it does not know has it refuse the whole configuration (A39). Envoy honours every standard
+//! field; what it passes over is ours.
 
 use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, Metadata};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
@@ -15,6 +15,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use mesh_core::resource::provenance::METADATA_KEY;
 
 use crate::model::ClientKind;
+use crate::translate::EXT_AUTHZ;
 
 /// Something that a rule says and a kind of client does not do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,8 @@ pub enum Effect {
     RuleSkipped,
     /// Fails every call that meets the rule.
     CallsFail,
+    /// Refuses the host's rules as they are now.
+    RulesRefused,
 }
 
 impl Effect {
@@ -47,6 +50,7 @@ impl Effect {
             Self::Ignored => "goes on as if it were not there",
             Self::RuleSkipped => "passes over the whole rule",
             Self::CallsFail => "fails every call that meets the rule",
+            Self::RulesRefused => "refuses all rules of the service, and keeps those that it had",
         }
     }
 }
@@ -82,6 +86,10 @@ fn features(kind: &ClientKind, route: &Route) -> Features {
     }
     if route.metadata.as_ref().and_then(ours).is_some_and(|facts| facts.fields.contains_key("sticky")) {
         lost.push(("the sticky choice (each request is drawn anew)", Effect::Ignored));
+    }
+    if route.typed_per_filter_config.contains_key(EXT_AUTHZ) {
+        let effect = if *kind == ClientKind::Grpc { Effect::RulesRefused } else { Effect::CallsFail };
+        lost.push(("external authorization", effect));
     }
     if *kind == ClientKind::Grpc {
         of_grpc(route, &mut lost);

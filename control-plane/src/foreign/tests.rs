@@ -116,6 +116,24 @@ fn grpc_gets_a_prefix_by_segments_as_an_expression_that_it_knows() {
 }
 
 #[test]
+fn who_cannot_have_a_service_asked_lets_nothing_pass() {
+    let documents = documents(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\n\
+         spec: {parentRefs: [{group: '', kind: Service, name: reviews}], rules: [{backendRefs: [{name: reviews, port: 9080}], \
+         filters: [{type: ExternalAuth, externalAuth: {protocol: GRPC, backendRef: {name: reviews, port: 9080}}}]}]}\n",
+    );
+    let world = world(&documents);
+    let lost = |kind| {
+        let losses = client(kind, "a").losses(&world).into_iter();
+        losses.map(|loss| (loss.feature, loss.effect)).collect::<Vec<_>>()
+    };
+    assert_eq!(lost(ClientKind::Grpc), [("external authorization", Effect::RulesRefused)]);
+    let envoy = ClientKind::Envoy { directory: None };
+    assert_eq!(lost(envoy), [("external authorization", Effect::CallsFail)]);
+    assert!(lost(ClientKind::Mesh).is_empty());
+}
+
+#[test]
 fn a_change_names_each_client_once_at_the_rule_and_says_nothing_of_other_documents() {
     let documents = documents(
         "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: reviews}\nspec:\n  hosts: [reviews]\n  http:\n\

@@ -6,6 +6,7 @@ use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::FaultDelay;
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPolicy};
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ExtAuthzPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::{FaultAbort, HttpFault};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
@@ -25,17 +26,24 @@ pub(super) fn of_listener() -> Vec<HttpFilter> {
     let fault = filter(FAULT, encode::pack(&HttpFault::default(), &PLAIN));
     let cors = filter(CORS, encode::pack(&Cors::default(), &PLAIN));
     // gRPC knows no CORS, and no browser speaks gRPC as it does.
-    vec![fault, HttpFilter { is_optional: true, ..cors }, router()]
+    let cors = HttpFilter { is_optional: true, ..cors };
+    // It has no service of its own, and must not run before a route names one. Whoever does not know it passes over it here, and
+    // refuses the route that uses it.
+    let auth = filter(EXT_AUTHZ, encode::pack(&ExtAuthz::default(), &PLAIN));
+    let auth = HttpFilter { is_optional: true, disabled: true, ..auth };
+    vec![fault, cors, auth, router()]
 }
 
 /// What a rule has them do.
 pub(super) fn of_route(
     faults: Option<&Fault>,
     policy: Option<&document::CorsPolicy>,
+    auth: Option<&ExtAuthzPerRoute>,
 ) -> HashMap<String, Any> {
     let fault = faults.map(|written| (FAULT.to_owned(), encode::pack(&fault(written), &PLAIN)));
     let cors = policy.map(|written| (CORS.to_owned(), optional(encode::pack(&cors(written), &PLAIN))));
-    fault.into_iter().chain(cors).collect()
+    let auth = auth.map(|auth| (EXT_AUTHZ.to_owned(), encode::pack(auth, &PLAIN)));
+    fault.into_iter().chain(cors).chain(auth).collect()
 }
 
 /// What whoever does not know the filter passes over.
@@ -94,6 +102,7 @@ pub(super) fn percentage(written: f64) -> FractionalPercent {
     }
 }
 
-/// As Envoy's own documentation calls it.
+/// The filter by which a route has its requests authorized, as Envoy's own documentation calls it.
+pub const EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 const FAULT: &str = "envoy.filters.http.fault";
 const CORS: &str = "envoy.filters.http.cors";

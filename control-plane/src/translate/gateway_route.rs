@@ -19,9 +19,9 @@ use mesh_core::resource::Provenance;
 
 use super::name::{ClusterName, FORBIDDEN};
 use super::route::{direct_response, forward, limited, redirect_code, weighted};
-use super::{filter, header, matcher, metadata, retry, sticky};
+use super::{external_auth, filter, header, matcher, metadata, retry, sticky};
 use crate::document::{BackendRef, HttpRoute, PathMatch, PathModifier, RouteMatch, RouteRedirect, RouteRule};
-use crate::model::{Alternative, Declared, View, World};
+use crate::model::{Alternative, ClientKind, Declared, View, World};
 
 /// One alternative of a rule, for callers of a service's port.
 pub(super) fn route(world: &World, view: &View<'_>, alternative: &Alternative<'_>, called: u16) -> Route {
@@ -36,6 +36,11 @@ pub(super) fn route(world: &World, view: &View<'_>, alternative: &Alternative<'_
         None => sticky::annotated(route, rule.backends.len()),
     };
     let headers = &rule.filters.headers;
+    let auth = rule.filters.external_auth.as_ref().map(|auth| {
+        let BackendRef { port, .. } = auth.backend;
+        let authority = format!("{}:{}", auth.backend.host(&route.namespace), port.unwrap_or_default());
+        external_auth::of_route(auth, backend_cluster(world, view, route, &auth.backend), authority)
+    });
     Route {
         name: rule.name.clone().unwrap_or_default(),
         r#match: Some(entry.map_or_else(matcher::any, |entry| matcher::gateway(entry, view))),
@@ -44,8 +49,12 @@ pub(super) fn route(world: &World, view: &View<'_>, alternative: &Alternative<'_
         request_headers_to_remove: header::to_remove(&headers.request),
         response_headers_to_add: header::to_add(&headers.response),
         response_headers_to_remove: header::to_remove(&headers.response),
-        typed_per_filter_config: filter::of_route(None, rule.filters.cors.as_ref()),
+        typed_per_filter_config: filter::of_route(None, rule.filters.cors.as_ref(), auth.as_ref()),
         action: Some(match &rule.filters.redirect {
+            // Its listener is its own: where that lacks the filter, or the Envoy is an older one, nobody would be asked.
+            _ if auth.is_some() && matches!(view.client(), ClientKind::Envoy { .. }) => {
+                Action::DirectResponse(direct_response(403, b"external authorization is not available here"))
+            }
             Some(redirect) => Action::Redirect(redirected(redirect, matched_prefix(*entry), called)),
             None => forwarded(world, view, route, rule, matched_prefix(*entry)),
         }),

@@ -11,6 +11,7 @@
 mod cluster;
 mod encode;
 mod endpoints;
+mod external_auth;
 mod filter;
 mod gateway_route;
 mod header;
@@ -28,6 +29,8 @@ mod tls;
 
 use envoy_types::pb::google::protobuf::Any;
 use mesh_core::resource::ResourceType;
+
+pub use filter::EXT_AUTHZ;
 
 use crate::model::{Caller, Inputs, View, World};
 

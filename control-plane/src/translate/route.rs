@@ -121,7 +121,7 @@ fn virtual_service(world: &World, view: &View<'_>, routing: &Routing, port: u16)
             request_headers_to_remove: header::to_remove(&rule.headers.request),
             response_headers_to_add: header::to_add(&rule.headers.response),
             response_headers_to_remove: header::to_remove(&rule.headers.response),
-            typed_per_filter_config: filter::of_route(rule.fault.as_ref(), rule.cors.as_ref()),
+            typed_per_filter_config: filter::of_route(rule.fault.as_ref(), rule.cors.as_ref(), None),
             action: Some(action.clone()),
             ..Route::default()
         };

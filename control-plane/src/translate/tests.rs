@@ -313,3 +313,37 @@ fn weights_are_relative_and_as_fine_as_they_are_written() {
     check(&[0], None);
     check(&[0, 0], None);
 }
+
+#[test]
+fn external_authorization_waits_for_a_route_and_is_optional_for_nobody() {
+    use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
+    use mesh_core::resource::{Resource, parse};
+    use mesh_core::route::AuthProtocol;
+
+    let world = world(&format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: r}}\nspec:\n  parentRefs: [{{group: '', kind: Service, \
+         name: reviews}}]\n  rules:\n  - backendRefs: [{{name: reviews, port: 9080}}]\n    filters:\n    - type: ExternalAuth\n      \
+         externalAuth: {{protocol: HTTP, backendRef: {{kind: Hostname, group: networking.istio.io, name: {HOST}, port: 9080}}, \
+         http: {{path: check/, allowedHeaders: [X-Told]}}}}\n"
+    ));
+    let caller = caller("default");
+    let name = format!("{HOST}:9080");
+    let routes = translate(&world, &caller, ResourceType::RouteConfiguration, &name).message.expect("routes");
+    let wire = RouteConfiguration::decode(&*routes.value).expect("a configuration");
+    let config = &wire.virtual_hosts[0].routes[0].typed_per_filter_config[EXT_AUTHZ];
+    // Not within a FilterConfig that could make it optional.
+    assert_eq!(config.type_url, <ExtAuthzPerRoute as prost::Name>::type_url());
+
+    let read = parse(ResourceType::RouteConfiguration, &routes.value);
+    let Ok(Resource::RouteConfiguration(spec)) = read else { panic!("{read:?}") };
+    let auth = spec.routes.routes()[0].filters.external_auth.as_ref().expect("a service");
+    assert_eq!(&*spec.clusters[auth.cluster_index], &*format!("outbound|9080||{HOST}"));
+    let AuthProtocol::Http(http) = &auth.protocol else { panic!("{auth:?}") };
+    assert_eq!(&*http.path_prefix, "/check");
+    assert!(http.request_headers.iter().any(|pattern| pattern.matches(b"x-told")));
+    assert!(http.answer_headers.iter().any(|pattern| pattern.matches(b"x-anything")), "an empty list is all");
+
+    let listener =
+        translate(&world, &caller, ResourceType::Listener, "reviews:9080").message.expect("listener");
+    assert!(matches!(parse(ResourceType::Listener, &listener.value), Ok(Resource::Outbound(_))));
+}

@@ -35,7 +35,8 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::PeerAuthentication, "portLevelMtls{}.mode", Honoured);
     row(Kind::MeshSettings, "pathNormalization.normalization", Honoured);
     row(Kind::HttpRoute, "rules[].timeouts.backendRequest", Honoured);
-    row(Kind::HttpRoute, "rules[].filters[].externalAuth", Unsupported);
+    row(Kind::HttpRoute, "rules[].filters[].externalAuth.http.allowedHeaders", Honoured);
+    row(Kind::HttpRoute, "rules[].filters[].externalAuth.grpc.allowedHeaders", Honoured);
     row(Kind::HttpRoute, "rules[].filters[].requestMirror.percent", Honoured);
     row(Kind::GrpcRoute, "rules[].matches[].method.service", Honoured);
     row(Kind::ReferenceGrant, "to[].name", Honoured);

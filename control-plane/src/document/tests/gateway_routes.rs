@@ -231,6 +231,64 @@ fn reference_grants() {
 }
 
 #[test]
+fn external_authorization() {
+    let auth = |block: &str, wanted: &[(Code, &str)]| {
+        let filter = format!("{{type: ExternalAuth, externalAuth: {{{block}}}}}");
+        let field = |field: &str| format!("filters[0].externalAuth.{field}");
+        let wanted: Vec<_> = wanted.iter().map(|(code, name)| (*code, field(name))).collect();
+        let wanted: Vec<_> = wanted.iter().map(|(code, name)| (*code, name.as_str())).collect();
+        http(&format!("filters: [{filter}]"), &wanted);
+    };
+    let to = "backendRef: {name: auth, port: 9000}";
+    auth(&format!("protocol: GRPC, {to}"), &[]);
+    auth(&format!("protocol: GRPC, {to}, grpc: {{allowedHeaders: []}}, forwardBody: {{maxSize: 0}}"), &[]);
+    let told = "http: {path: /check, allowedHeaders: [x-a, Cookie], allowedResponseHeaders: [x-user]}";
+    auth(&format!("protocol: HTTP, {to}, {told}"), &[]);
+    auth(&format!("protocol: GRPC, {to}, {told}"), &[(Code::Conflict, "http")]);
+    auth(&format!("protocol: HTTP, {to}, grpc: {{}}"), &[(Code::Conflict, "grpc")]);
+    auth(&format!("protocol: TCP, {to}"), &[(Code::InvalidValue, "protocol")]);
+    auth(to, &[(Code::MissingField, "protocol")]);
+    auth("protocol: HTTP", &[(Code::MissingField, "backendRef")]);
+    auth("protocol: HTTP, backendRef: {name: auth}", &[(Code::MissingField, "backendRef.port")]);
+    auth(
+        &format!("protocol: GRPC, {to}, grpc: {{allowedHeaders: [x-a]}}"),
+        &[(Code::UnsupportedField, "grpc.allowedHeaders")],
+    );
+    auth(
+        &format!("protocol: HTTP, {to}, forwardBody: {{maxSize: 1024}}"),
+        &[(Code::UnsupportedField, "forwardBody.maxSize")],
+    );
+    auth(&format!("protocol: HTTP, {to}, http: {{path: '/a?b'}}"), &[(Code::InvalidValue, "http.path")]);
+    auth(
+        &format!("protocol: HTTP, {to}, http: {{allowedHeaders: ['a b']}}"),
+        &[(Code::InvalidValue, "http.allowedHeaders[0]")],
+    );
+    let filter = format!("{{type: ExternalAuth, externalAuth: {{protocol: GRPC, {to}}}}}");
+    http(&format!("filters: [{filter}, {filter}]"), &[(Code::InvalidValue, "filters")]);
+    let of_backend = format!("backendRefs: [{{name: b, port: 80, filters: [{filter}]}}]");
+    http(&of_backend, &[(Code::UnsupportedField, "backendRefs")]);
+    rule(
+        "GRPCRoute",
+        &format!("filters: [{filter}]"),
+        &[(Code::InvalidValue, "filters[0].type"), (Code::UnknownField, "filters[0].externalAuth")],
+    );
+}
+
+#[test]
+fn an_authorization_service_is_known_and_granted_as_a_backend_is() {
+    let text = format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: front, namespace: web}}\nspec: {{ports: [{{port: 80}}]}}\n\
+         ---\napiVersion: {GATEWAY_API}\nkind: HTTPRoute\nmetadata: {{name: r, namespace: web}}\n\
+         spec: {{parentRefs: [{{group: '', kind: Service, name: front}}], rules: [{{backendRefs: [{{name: front, port: 80}}], \
+         filters: [{{type: ExternalAuth, externalAuth: {{protocol: GRPC, backendRef: {{name: auth, namespace: ops, port: 9000}}}}}}]}}]}}\n"
+    );
+    let found = check_whole(&read(&text).documents, &BTreeSet::new());
+    let found: Vec<_> = found.iter().map(|whole| (whole.finding.code, &*whole.finding.field)).collect();
+    let filters = ["spec.rules[0].filters.name", "spec.rules[0].filters.namespace"];
+    assert_eq!(found, [(Code::UnknownHost, filters[0]), (Code::NotGranted, filters[1])]);
+}
+
+#[test]
 fn a_backend_of_another_namespace_wants_a_grant() {
     let row = |parent: &str, grant: &str, wanted: &[(Code, &str)]| {
         let route = format!(

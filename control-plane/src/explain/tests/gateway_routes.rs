@@ -190,3 +190,33 @@ fn timeouts_and_filters_are_told() {
         ],
     );
 }
+
+/// A rule for which `c` is asked.
+fn asking(auth: &str, backend: &str) -> String {
+    let filter = format!("{{type: ExternalAuth, externalAuth: {{{auth}, backendRef: {{{backend}}}}}}}");
+    let rule = format!("{{filters: [{filter}], backendRefs: [{{name: b, port: 80}}]}}");
+    documents(&[route("HTTPRoute", "default", "r", "", &rule)])
+}
+
+#[test]
+fn who_authorizes_is_said_and_what_it_answers_is_not_known() {
+    let url = json!({"url": "http://a/x"});
+    let asked = answer(&asking("protocol: HTTP, http: {path: check}", "name: c, port: 80"), url.clone());
+    let service = json!({"host": "c.default.svc.cluster.local", "port": 80, "protocol": "http"});
+    assert_eq!((&asked["outcome"], &asked["external_auth"]), (&json!("forward"), &service));
+    assert_eq!(asked["upstream_request"]["path"], "/x", "the path that is asked is not the one that is sent");
+    let warning = asked["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("what c.default.svc.cluster.local:80 answers is not known"), "{warning}");
+    let text = render(&serde_json::from_value(asked).expect("a decision"));
+    assert!(text.contains("c.default.svc.cluster.local:80  http"), "{text}");
+    assert!(text.contains("c.default.svc.cluster.local:80 is asked (http)"), "{text}");
+
+    let unasked = answer(&documents(&[]), url.clone());
+    assert_eq!(unasked["external_auth"], Value::Null);
+    let nobody = answer(&asking("protocol: GRPC", "name: nobody, port: 80"), url.clone());
+    let seen = ["outcome", "status", "response_flags"].map(|key| nobody[key].clone());
+    assert_eq!(seen, [json!("no_cluster"), json!(403), json!("UAEX")]);
+    assert_eq!(nobody["external_auth"]["protocol"], "grpc");
+    let foreign = answer(&asking("protocol: GRPC", "name: c, port: 80, namespace: other"), url);
+    assert_eq!(foreign["status"], 403, "what no grant gives is nobody");
+}
