@@ -12,6 +12,7 @@ mod documents;
 mod ending;
 mod envoy;
 mod expectations;
+mod external_auth;
 mod flip;
 mod foreign;
 mod gateway_routes;

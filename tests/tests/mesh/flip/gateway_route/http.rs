@@ -11,6 +11,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(redirects());
     cases.extend(rewrites());
     cases.extend(cors());
+    cases.extend(authorization());
     cases.extend(patience());
     cases
 }
@@ -109,6 +110,46 @@ fn cors() -> Vec<Case> {
         row("exposeHeaders", &with("exposeHeaders: [<<x-a -> x-b>>]"), exposed, "x-a", "x-b"),
         row("maxAge", &with("maxAge: <<60 -> 120>>"), first("access-control-max-age"), "60", "120"),
         row("allowCredentials", &with("allowCredentials: <<true -> false>>"), credentials, "true", "-"),
+    ]
+}
+
+/// The mirrors' member authorizes here: it says yes, names itself, and is seen where it is told the call.
+fn authorization() -> Vec<Case> {
+    let row = |field: &str, part: &str, ask: Ask, base: &str, flipped: &str| {
+        let filter = format!("filters: [{{type: ExternalAuth, externalAuth: {{{part}}}}}]");
+        let documents = format!("{}{}", HTTP.rule(&format!("{filter}, {ONE}")), HTTP.grant());
+        case(format!("rules[].filters[].externalAuth.{field}"), documents, ask, base, flipped)
+    };
+    let asks = |backend: &str| {
+        format!("protocol: HTTP, http: {{allowedHeaders: [x-call]}}, backendRef: {{{backend}}}")
+    };
+    let with =
+        |part: &str| format!("protocol: HTTP, backendRef: {{name: copy, port: 9080}}, http: {{{part}}}");
+    let asked = || get("/a").see(See::Asked);
+    let denied = get("/a").header(FAIL, "401").see(See::Path);
+    let far = asks("name: far, namespace: <<far -> default>>, port: 9080");
+    let path = with("path: <</b -> /c>>, allowedHeaders: [x-call, x-fail]");
+    let to_copy = "protocol: <<HTTP -> GRPC>>, backendRef: {name: copy, port: 9080}";
+    vec![
+        row("protocol", to_copy, get("/"), "one", "403"),
+        row("backendRef.name", &asks("name: <<copy -> two>>, port: 9080"), asked(), "copy,one", "one,two"),
+        row("backendRef.namespace", &far, get("/"), "one", "403"),
+        row(
+            "backendRef.port",
+            &asks("name: copy, port: <<9080 -> 9090>>"),
+            asked(),
+            "copy,one",
+            "copy:9090,one",
+        ),
+        row("http.path", &path, denied, "/b/a", "/c/a"),
+        row("http.allowedHeaders", &with("allowedHeaders: [<<x-call -> x-b>>]"), asked(), "copy,one", "one"),
+        row(
+            "http.allowedResponseHeaders",
+            &with("allowedResponseHeaders: [<<x-who -> x-b>>]"),
+            get("/").see(See::Got("x-who")),
+            "copy",
+            "-",
+        ),
     ]
 }
 
