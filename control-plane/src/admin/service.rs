@@ -20,7 +20,7 @@ use super::proto::{
 use super::tokens::Tokens;
 use super::workshop::Workshop;
 use crate::catalog::Catalog;
-use crate::document::{DocumentKey, DocumentSet, WholeFinding};
+use crate::document::{DocumentKey, DocumentSet, WholeFinding, check_trust_domain};
 use crate::grant::Ledger;
 use crate::peer::{Peer, Unauthorized};
 use crate::registry::Instances;
@@ -74,11 +74,16 @@ impl Administration {
     /// A service on these parts, to be added to a tonic server.
     pub fn server(parts: Parts) -> AdminServer<Self> {
         let Parts { store, instances, published, addresses, root, trust_domain, view } = parts;
+        let own = trust_domain.clone();
         let tokens = Tokens { ledger: Ledger::new(store.clone()), addresses, root, trust_domain };
         let read = Mutex::new(Arc::new(Catalog::default()));
         let workshop = Workshop::new();
         let clients = view.clone();
-        let foreign: Arc<ForeignFindings> = Arc::new(move |after, touched| clients.foreign(after, touched));
+        let foreign: Arc<ForeignFindings> = Arc::new(move |after, touched| {
+            let mut found = clients.foreign(after, touched);
+            found.extend(check_trust_domain(after, touched, own.as_str()));
+            found
+        });
         let documents = Documents { store, instances, published, read, workshop: workshop.clone(), foreign };
         AdminServer::new(Self { documents, tokens, view, workshop })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -89,7 +89,7 @@ pub use virtual_service::{
     Redirect, RedirectPath, RedirectPort, RegexRewrite, Rewrite, RouteDestination, TransportMatch,
     TransportRule, VirtualService,
 };
-pub use whole::{WholeFinding, attach, check_whole};
+pub use whole::{WholeFinding, attach, check_trust_domain, check_whole};
 pub use workload::{ContainerPort, Deployment, EndpointSlice, SERVICE_NAME_LABEL, SliceEndpoint};
 pub use workload_entry::WorkloadEntry;
 pub use yaml::{

@@ -32,6 +32,28 @@ pub struct WholeFinding {
     pub finding: Finding,
 }
 
+/// Says of settings among `touched` that a mesh keeps its `own` trust domain, whatever they write.
+pub fn check_trust_domain(
+    documents: &DocumentSet,
+    touched: &BTreeSet<&DocumentKey>,
+    own: &str,
+) -> Option<WholeFinding> {
+    const FIELD: &str = "spec.trustDomain";
+    let written = documents.all::<MeshSettings>().into_iter().find_map(|(document, settings)| {
+        let differs = touched.contains(&document.key) && settings.trust_domain != own;
+        Some((document, document.span_of(FIELD).filter(|_| differs)?))
+    });
+    let (document, span) = written?;
+    let finding = Finding {
+        code: Code::Suspicious,
+        field: FIELD.to_owned(),
+        span,
+        message: format!("has no effect here: this control plane was started for `{own}`"),
+        next: format!("write `{own}`, or remove the field"),
+    };
+    Some(WholeFinding { document: document.key.clone(), finding })
+}
+
 /// Judges a set as a whole. `registered` are hosts that workloads have registered, by their full names.
 pub fn check_whole(documents: &DocumentSet, registered: &BTreeSet<String>) -> Vec<WholeFinding> {
     let delegates = documents.all::<VirtualService>().into_iter();

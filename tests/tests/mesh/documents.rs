@@ -184,3 +184,23 @@ async fn a_hundred_thousand_routes_of_one_service_are_taken_and_found() {
     assert_eq!([status("/p0").await, status("/p99999").await], [200, 200]);
     assert_eq!(served.echo.requests(), before + 2);
 }
+
+#[test]
+fn a_trust_domain_that_the_mesh_does_not_have_is_told_of() {
+    let control_plane = ControlPlane::of_trust_domain("mesh.example");
+    let apply = |spec: &str| {
+        let file = control_plane.scratch().join("settings.yaml");
+        let head = "apiVersion: proxyless.mesh/v1alpha1\nkind: MeshSettings\nmetadata: {name: mesh}\n";
+        std::fs::write(&file, format!("{head}spec: {spec}\n")).expect("a temporary file");
+        control_plane.mesh(&["apply", "-f", file.to_str().expect("temporary paths are UTF-8")])
+    };
+    for taken in ["{trustDomain: mesh.example}", "{rootNamespace: root}"] {
+        let said = apply(taken);
+        assert_eq!(said.code, Some(0), "{taken}: {}", said.stderr);
+    }
+    let said = apply("{trustDomain: cluster.local}");
+    assert_eq!(said.code, Some(3), "{}", said.stderr);
+    for part in ["settings.yaml:4", "spec.trustDomain", "started for `mesh.example`", "remove the field"] {
+        assert!(said.stderr.contains(part), "{part} in\n{}", said.stderr);
+    }
+}

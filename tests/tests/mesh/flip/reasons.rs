@@ -53,7 +53,7 @@ pub(super) fn reasons(kind: Kind) -> Vec<Reason> {
         Kind::MeshSettings => vec![
             silent(
                 "trustDomain",
-                "`mesh serve` goes by its own, and a document's is for `explain` without one",
+                "`mesh serve` goes by its own, and says so at apply; a document's is for `explain` without one",
             ),
             silent(
                 "dnsRefreshRate",
