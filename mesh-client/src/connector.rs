@@ -24,6 +24,7 @@ use mesh_core::trace::NoTrace;
 
 use crate::connection::{ConnectError, Opening, Spoken, Target};
 use crate::error::{ClientError, Failure};
+use crate::hash;
 use crate::host::{self, Destination};
 use crate::outbound::Outbound;
 use crate::record::ClusterRecord;
@@ -168,12 +169,13 @@ impl MeshConnector {
         rng: &mut Rng,
     ) -> Result<MeshStream, ClientError> {
         let mut tried: Vec<SocketAddr> = Vec::new();
+        let hash = hash::of_connection(&self.outbound, cluster);
         loop {
             let no_endpoint = || ClientError::NoHealthyEndpoint {
                 cluster: cluster.spec.name.clone(),
                 unresolved: cluster.unresolved.clone(),
             };
-            let endpoint = cluster.pick(rng, &tried).ok_or_else(no_endpoint)?;
+            let endpoint = cluster.pick(rng, hash, &tried).ok_or_else(no_endpoint)?;
             let failures = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             if tried.contains(&endpoint.spec.address) {
                 tokio::time::sleep(PAUSE.wait(failures - 1, rng.f64())).await;

@@ -20,6 +20,7 @@ use crate::answer;
 use crate::body::{BoxError, Protocol, RequestBody, ResponseBody};
 use crate::connection::Outgoing;
 use crate::error::ClientError;
+use crate::hash;
 use crate::outbound::Outbound;
 use crate::record::ClusterRecord;
 use crate::retry::{Answered, Forwarding};
@@ -93,6 +94,7 @@ impl Asking<'_> {
             outbound: self.outbound,
             cluster,
             session: None,
+            hash: hash::of(self.outbound, cluster, &question.head, None).number,
             policy: Some(&resent()),
             record,
             deadline: Some(end),

@@ -37,6 +37,7 @@ mod endpoint;
 mod error;
 mod external_auth;
 mod fault;
+mod hash;
 mod host;
 mod mirror;
 mod outbound;

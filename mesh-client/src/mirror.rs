@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::{BodyCopy, Protocol, RequestBody, Tee};
 use crate::connection::Outgoing;
+use crate::hash;
 use crate::outbound::Outbound;
 use crate::retry::{Answered, Forwarding};
 use crate::upgrade::Upgrade;
@@ -147,10 +148,13 @@ impl Copy {
     async fn send(mut self) {
         let record = self.outbound.state.records.of(&self.cluster.spec.name);
         record.count_request();
+        // Nobody reads a cookie that comes back.
+        let hashed = hash::of(&self.outbound, &self.cluster, &self.request.head, None);
         let forwarding = Forwarding {
             outbound: &self.outbound,
             cluster: &self.cluster,
             session: None,
+            hash: hashed.number,
             policy: None,
             record: &record,
             deadline: self.deadline,

@@ -1,6 +1,7 @@
 //! What all clients of one mesh share: the mesh itself, and the runtime state that is no endpoint's.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use mesh_core::Mesh;
 
@@ -21,6 +22,8 @@ pub(crate) struct OutboundState {
     pub(crate) passthrough: Passthrough,
     pub(crate) records: Records,
     pub(crate) mirrors: Mirrors,
+    /// This process's own address, once somebody is hashed by it.
+    pub(crate) own_address: OnceLock<IpAddr>,
 }
 
 impl Outbound {

@@ -31,6 +31,8 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) cluster: &'a Cluster,
     /// Whose first attempt goes where it has been before.
     pub(crate) session: Option<&'a Session<'a>>,
+    /// The request's number where its cluster hashes.
+    pub(crate) hash: Option<u64>,
     pub(crate) policy: Option<&'a RetryPolicy>,
     pub(crate) record: &'a ClusterRecord,
     pub(crate) deadline: Option<Instant>,
@@ -88,11 +90,12 @@ impl Forwarding<'_> {
         }
     }
 
-    /// The endpoint of a session for its first attempt; else one that was not asked before, if there is one.
+    /// The endpoint of a session for its first attempt; else one that was not asked before, if there is one: also where it is hashed,
+    /// for a key is better off at another endpoint than nowhere.
     fn pick(&self, tried: &[SocketAddr], rng: &mut Rng) -> Option<&Endpoint> {
         let met = self.session.filter(|_| tried.is_empty()).and_then(|session| self.cluster.met_by(session));
         let avoids_previous = self.policy.is_some_and(|policy| policy.avoids_previous);
-        met.or_else(|| self.cluster.pick(rng, if avoids_previous { tried } else { &[] }))
+        met.or_else(|| self.cluster.pick(rng, self.hash, if avoids_previous { tried } else { &[] }))
     }
 
     /// Tells the endpoint how long it has. When the attempt itself must be done, where it has a limit of its own; the

@@ -25,13 +25,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use fastrand::Rng;
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body;
 use mesh_core::Mesh;
 use mesh_core::canonical::{NotAHost, PathNormalization, canonicalize_uri};
 use mesh_core::context::RequestContext;
 use mesh_core::route::{
-    Choice, CorsVerdict, ExternalAuth, Forward, HeaderOperations, KeySource, RequestFacts, Route,
+    Choice, CorsVerdict, ExternalAuth, Forward, Hashed, HeaderOperations, KeySource, RequestFacts, Route,
     RouteAction, Split, StickyKey,
 };
 use mesh_core::snapshot::HostConfig;
@@ -45,6 +45,7 @@ use crate::deadline::{Limits, Timer, grpc_timeout};
 use crate::error::{ClientError, Failure};
 use crate::external_auth::Asking;
 use crate::fault;
+use crate::hash;
 use crate::host::{self, Destination};
 use crate::mirror::Original;
 use crate::outbound::Outbound;
@@ -265,6 +266,9 @@ impl Call<'_> {
         let destination = choice.destination;
         let cluster = config.clusters.get(destination.cluster_index).and_then(Option::as_ref);
         let cluster = cluster.ok_or_else(|| no_cluster(&destination.cluster))?;
+        // A session has told the caller all that brings it back.
+        let told = choice.session.is_none().then_some(&mut *rng);
+        let Hashed { number: hash, set_cookie } = hash::of(self.outbound, cluster, &request.head, told);
         let timeout = forward.timeout.map(|timeout| timeout.saturating_add(held_up));
         let limits = Limits { route: timeout, ..self.limits(&request.head) };
         route.apply_request(destination, &mut request.head)?;
@@ -280,6 +284,7 @@ impl Call<'_> {
             outbound: self.outbound,
             cluster,
             session: choice.session.as_ref(),
+            hash,
             policy: forward.retry.as_ref(),
             record: &record,
             deadline,
@@ -289,8 +294,8 @@ impl Call<'_> {
             let Answered { mut response, in_flight, endpoint } = forwarding.send(request, rng).await?;
             response.body_mut().hold(in_flight);
             route.apply_response(Some(destination), response.headers_mut());
-            if let Some(cookie) = &choice.set_cookie {
-                response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+            for cookie in choice.set_cookie.iter().chain(&set_cookie) {
+                response.headers_mut().append(header::SET_COOKIE, HeaderValue::clone(cookie));
             }
             if let Some(session) = &choice.session {
                 session.tell(endpoint, response.headers_mut());

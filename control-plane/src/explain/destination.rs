@@ -6,11 +6,12 @@ use http::StatusCode;
 use mesh_core::resource::{
     BalancerPolicy, EndpointSource, Health, ServerVerification, UpstreamTls as WireTls,
 };
-use mesh_core::route::{Split, WeightedDestination};
+use mesh_core::route::{HashTableKind, Split, WeightedDestination};
 use mesh_core::snapshot::Cluster;
 use mesh_core::status::Fault;
 
 use super::decision::{Decision, Destination, DocumentAt, EndpointSeen, UpstreamTls};
+use super::hash::Hashing;
 use super::outbound::owned;
 use crate::model::{address_of_name, is_untold};
 use crate::translate::name::{ClusterName, FORBIDDEN};
@@ -20,11 +21,13 @@ pub(super) fn sample<'s, 'c>(
     split: &'s Split,
     cluster: impl Fn(&WeightedDestination) -> Option<&'c Cluster>,
     no_cluster: StatusCode,
+    hashing: &Hashing<'_>,
     decision: &mut Decision,
 ) -> &'s WeightedDestination {
     let destinations = &split.destinations;
     let total: u64 = destinations.iter().map(|one| u64::from(one.weight)).sum();
-    decision.destinations = destinations.iter().map(|one| destination(one, cluster(one), total)).collect();
+    decision.destinations =
+        destinations.iter().map(|one| destination(one, cluster(one), total, hashing)).collect();
     if let Some(chosen) = decision.chosen {
         return &destinations[chosen];
     }
@@ -42,7 +45,12 @@ pub(super) fn fault_of(cluster: Option<&Cluster>, no_cluster: StatusCode) -> Opt
     (!healthy).then_some(Fault::NoHealthyEndpoint)
 }
 
-fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64) -> Destination {
+fn destination(
+    one: &WeightedDestination,
+    cluster: Option<&Cluster>,
+    total: u64,
+    hashing: &Hashing<'_>,
+) -> Destination {
     let name = ClusterName::parse(&one.cluster);
     let named = Destination {
         host: name.map_or(&*one.cluster, |name| name.host).to_owned(),
@@ -55,7 +63,8 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
         odds: if total == 0 { 1.0 } else { f64::from(one.weight) / total as f64 },
         ..Destination::default()
     };
-    let Some(Cluster { spec, endpoints, .. }) = cluster else { return named };
+    let Some(cluster) = cluster else { return named };
+    let Cluster { spec, endpoints, .. } = cluster;
     let all_plaintext = !endpoints.is_empty() && endpoints.iter().all(|endpoint| !endpoint.spec.mesh_mtls);
     let (upstream_tls, identities) = match &spec.tls {
         WireTls::MeshMtls { identities, .. } if !all_plaintext => {
@@ -73,10 +82,14 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
         }
         WireTls::MeshMtls { .. } | WireTls::Plaintext => (UpstreamTls::Plaintext, Vec::new()),
     };
-    let balancer = match spec.balancer {
+    let balancer = match &spec.balancer {
         BalancerPolicy::LeastRequest => "least_request",
         BalancerPolicy::RoundRobin => "round_robin",
         BalancerPolicy::Random => "random",
+        BalancerPolicy::Hash(policy) => match policy.table {
+            HashTableKind::Ring { .. } => "ring_hash",
+            HashTableKind::Maglev { .. } => "maglev",
+        },
     };
     let rules = spec
         .destination_rules
@@ -94,6 +107,7 @@ fn destination(one: &WeightedDestination, cluster: Option<&Cluster>, total: u64)
         destination_rule: rules.collect(),
         endpoints: seen.collect(),
         load_balancer: Some(balancer.to_owned()),
+        hash: cluster.hash_policy().map(|policy| hashing.seen(policy)),
         upstream_tls: Some(upstream_tls),
         server_identities: identities
             .iter()

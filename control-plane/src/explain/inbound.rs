@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use mesh_core::authz::{InboundFacts, InboundHttp};
+use mesh_core::balance::Endpoint;
 use mesh_core::canonical::{
     NotCanonical, PathNormalization, canonicalize_uri, inbound_authority, outbound_authority,
 };
@@ -42,11 +43,14 @@ struct Head {
 }
 
 impl Arriving {
-    /// A request, or a connection, that was sent to the first endpoint of a cluster that takes requests.
-    pub(super) fn at(cluster: &Cluster, parts: Option<&http::request::Parts>) -> Self {
-        let healthy = |health| health == Health::Healthy;
-        let endpoint =
-            cluster.endpoints.iter().map(|endpoint| &endpoint.spec).find(|spec| healthy(spec.health));
+    /// A request, or a connection, that was sent to the endpoint that is sure, else to the first of a cluster that takes requests.
+    pub(super) fn at(
+        cluster: &Cluster,
+        sure: Option<&Endpoint>,
+        parts: Option<&http::request::Parts>,
+    ) -> Self {
+        let healthy = |endpoint: &&Endpoint| endpoint.spec.health == Health::Healthy;
+        let endpoint = sure.or_else(|| cluster.endpoints.iter().find(healthy)).map(|endpoint| &endpoint.spec);
         let transport = match (&cluster.spec.tls, endpoint) {
             (UpstreamTls::MeshMtls { .. }, Some(endpoint)) if endpoint.mesh_mtls => Transport::Mtls,
             // Whatever it shows, it is no certificate of the mesh's.

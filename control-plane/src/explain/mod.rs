@@ -19,6 +19,7 @@ mod destination;
 mod explainer;
 mod external_auth;
 mod fault;
+mod hash;
 mod inbound;
 mod inbound_decision;
 mod object;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use mesh_core::balance::Endpoint;
 use mesh_core::canonical::{NotCanonical, canonicalize_uri, outbound_authority};
 use mesh_core::resource::Provenance;
 use mesh_core::route::{
-    CorsVerdict, Forward, HeaderOperations, Mirror as WireMirror, RequestFacts, RetryCondition, RetryPolicy,
-    Route, RouteAction, RouteTable, WeightedDestination,
+    CorsVerdict, Forward, HashSource, HeaderOperations, Mirror as WireMirror, RequestFacts, RetryCondition,
+    RetryPolicy, Route, RouteAction, RouteTable, WeightedDestination,
 };
 use mesh_core::snapshot::{HostConfig, HostState, OpaqueConfig};
 use mesh_core::status::{Fault, NOT_OPAQUE, OPAQUE, answer, grpc_status_of};
@@ -23,6 +24,7 @@ use super::destination::{fault_of, sample};
 use super::explainer::{Unanswerable, is_grpc};
 use super::external_auth;
 use super::fault;
+use super::hash::Hashing;
 use super::inbound::{self, Arriving};
 use super::question::{Protocol, Question};
 use super::request::{self, Request};
@@ -119,9 +121,12 @@ impl Step<'_> {
         let cluster =
             |one: &WeightedDestination| opaque.clusters.get(one.cluster_index).and_then(Option::as_deref);
         let no_cluster = StatusCode::SERVICE_UNAVAILABLE;
-        let sample = sample(&rule.split, cluster, no_cluster, decision);
+        let headers = HeaderMap::new();
+        let source = HashSource { headers: &headers, query: None, address: self.question.from.ip };
+        let hashing = Hashing { source, draw: None, tells: false };
+        let sample = sample(&rule.split, cluster, no_cluster, &hashing, decision);
         match (fault_of(cluster(sample), no_cluster), cluster(sample)) {
-            (None, Some(cluster)) => Ok(Arriving::at(cluster, None)),
+            (None, Some(cluster)) => Ok(Arriving::at(cluster, sure(hashing.met(cluster), decision), None)),
             (fault, _) => Err(fault.unwrap_or(Fault::NoCluster(no_cluster))),
         }
     }
@@ -225,7 +230,11 @@ impl Step<'_> {
         decision.mirrors = forward.mirrors.iter().map(mirror).collect();
         let chosen = split::choose(&forward.split, self.client.world, self.question, &parts.headers);
         (decision.chosen, decision.sticky) = (chosen.at, chosen.sticky);
-        let sample = sample(&forward.split, cluster, forward.no_cluster_status, decision);
+        let headers = parts.headers.clone();
+        let query = self.request.parts.as_ref().and_then(|parts| parts.uri.query());
+        let source = HashSource { headers: &headers, query, address: self.question.from.ip };
+        let hashing = Hashing { source, draw: self.question.draw, tells: chosen.session.is_none() };
+        let sample = sample(&forward.split, cluster, forward.no_cluster_status, &hashing, decision);
         let shown = decision.chosen.map_or(&destinations[0], |chosen| &destinations[chosen]);
         let mut shown_parts = parts.clone();
         route.apply_request(shown, &mut shown_parts).map_err(bad_request)?;
@@ -239,12 +248,13 @@ impl Step<'_> {
             (fault, _) => return Err(fault.unwrap_or(Fault::NoCluster(forward.no_cluster_status))),
         };
         let met = chosen.session.as_ref().and_then(|session| cluster.met_by(session));
-        decision.endpoint =
-            met.filter(|met| !is_untold(met.spec.address)).map(|met| met.spec.address.to_string());
-        let told = decision.sticky.as_ref().and_then(|sticky| sticky.set_cookie.clone());
-        decision.response_headers.add.extend(told.map(|cookie| ("set-cookie".to_owned(), cookie)));
+        let met = sure(met.or_else(|| hashing.met(cluster)), decision);
+        let hash = decision.chosen.and_then(|chosen| decision.destinations[chosen].hash.as_ref());
+        let told = decision.sticky.iter().chain(hash).filter_map(|one| one.set_cookie.clone());
+        let told = told.map(|cookie| ("set-cookie".to_owned(), cookie));
+        decision.response_headers.add.extend(told.collect::<Vec<_>>());
         route.apply_request(sample, &mut parts).map_err(bad_request)?;
-        Ok(Some(Arriving::at(cluster, Some(&parts))))
+        Ok(Some(Arriving::at(cluster, met, Some(&parts))))
     }
 
     fn upstream_request(&self, parts: &http::request::Parts) -> Result<UpstreamRequest, NotCanonical> {
@@ -302,6 +312,14 @@ impl Step<'_> {
             before => format!("{before},{}", fault.response_flags()),
         };
     }
+}
+
+/// The endpoint that is met, told where the destination is sure too.
+fn sure<'c>(met: Option<&'c Endpoint>, decision: &mut Decision) -> Option<&'c Endpoint> {
+    let met = met.filter(|_| decision.chosen.is_some());
+    let told = met.filter(|met| !is_untold(met.spec.address));
+    decision.endpoint = told.map(|met| met.spec.address.to_string());
+    met
 }
 
 /// The head as it is matched: with the path that was made canonical.

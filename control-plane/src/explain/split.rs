@@ -40,7 +40,7 @@ pub(super) fn choose<'s>(
         key: key.of(&source).map(|key| String::from_utf8_lossy(&key).into_owned()),
         set_cookie: match &choice {
             Some(Choice { session: Some(session), .. }) => session.set_cookie_to_come(),
-            Some(choice) if !split.keeps_endpoints() => choice.set_cookie.as_ref().map(request::text),
+            Some(choice) if !split.keeps_endpoints() => choice.set_cookie.as_deref().map(request::text),
             _ => split.set_cookie_to_come(),
         },
     });

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::decision::{Decision, Destination, Inbound, Outcome, Verdict};
+use super::decision::{Decision, Destination, Inbound, Outcome, Sticky, Verdict};
 
 /// Writes a decision for a terminal. What is absent is left out.
 pub fn render(decision: &Decision) -> String {
@@ -21,6 +21,9 @@ pub fn render(decision: &Decision) -> String {
         for rule in &destination.destination_rule {
             table.row("", joined([rule.document.as_deref(), rule.at.as_deref()]));
         }
+        if let Some(hash) = &destination.hash {
+            table.row("", sticky(hash));
+        }
         for endpoint in &destination.endpoints {
             let address = endpoint.address.as_deref().unwrap_or("address not told");
             let workload = endpoint.workload.as_deref().unwrap_or("presumed");
@@ -28,10 +31,8 @@ pub fn render(decision: &Decision) -> String {
             table.row("", joined([Some(address), Some(workload), Some(health)]));
         }
     }
-    if let Some(sticky) = &decision.sticky {
-        let key = sticky.key.as_deref().unwrap_or("the request has no key: drawn");
-        table.row("sticky", joined([Some(&*sticky.on), Some(key), sticky.set_cookie.as_deref()]));
-    }
+    table.optional("sticky", decision.sticky.as_ref().map(sticky));
+    table.optional("endpoint", decision.endpoint.clone());
     if let Some(delay) = &decision.fault.delay {
         table.row("delay", share(delay.percentage, &delay.duration, delay.applies));
     }
@@ -122,6 +123,11 @@ fn destination(destination: &Destination) -> String {
     let balancer = destination.load_balancer.as_deref().unwrap_or("does not exist");
     let name = format!("{}:{}{subset}", destination.host, destination.port);
     joined([Some(&*name), Some(&*format!("{share} %")), Some(balancer), Some(tls)])
+}
+
+fn sticky(sticky: &Sticky) -> String {
+    let key = sticky.key.as_deref().unwrap_or("the request has no key: drawn");
+    joined([Some(&*sticky.on), Some(key), sticky.set_cookie.as_deref()])
 }
 
 /// What happens to a share of the requests, and whether to this one.

@@ -42,7 +42,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
             service_name: name.to_string(),
         }),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        load_balancing_policy: Some(balancers(subset.balancer())),
+        load_balancing_policy: Some(balancers(&subset.balancer())),
         typed_extension_protocol_options: HashMap::from([(
             PROTOCOL_OPTIONS.to_owned(),
             protocol(&subset, transport, view),
@@ -124,18 +124,21 @@ fn facts(name: &ClusterName<'_>, subset: &SubsetView<'_>) -> Vec<(String, Entry)
 }
 
 /// The balancer by preference, ending in the one that every client has: gRPC refuses a list in which it knows nothing.
-fn balancers(wanted: BalancerPolicy) -> LoadBalancingPolicy {
+fn balancers(wanted: &BalancerPolicy) -> LoadBalancingPolicy {
     let round_robin =
         extension("envoy.load_balancing_policies.round_robin", encode::pack(&RoundRobin::default(), &PLAIN));
     let preferred = match wanted {
-        BalancerPolicy::LeastRequest => Some(extension(
+        BalancerPolicy::LeastRequest => vec![extension(
             "envoy.load_balancing_policies.least_request",
             encode::pack(&LeastRequest::default(), &PLAIN),
-        )),
+        )],
         BalancerPolicy::Random => {
-            Some(extension("envoy.load_balancing_policies.random", encode::pack(&Random::default(), &PLAIN)))
+            vec![extension("envoy.load_balancing_policies.random", encode::pack(&Random::default(), &PLAIN))]
         }
-        BalancerPolicy::RoundRobin => None,
+        BalancerPolicy::RoundRobin => Vec::new(),
+        BalancerPolicy::Hash(policy) => {
+            policy.balancers().into_iter().map(|(name, config)| extension(name, config)).collect()
+        }
     };
     let policies = preferred.into_iter().chain([round_robin]);
     let policies =

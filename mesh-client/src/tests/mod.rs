@@ -5,6 +5,7 @@ mod channel;
 mod cors;
 mod external_auth;
 mod fault;
+mod hash;
 mod identity;
 mod mirror;
 mod opaque;

@@ -4,6 +4,7 @@
 //! named it: the same cluster and address keep it over every change, so that a change of weights closes no connection.
 
 mod endpoint_states;
+mod hash_table;
 mod picker;
 
 use std::any::Any;

@@ -1,4 +1,5 @@
-//! The choice among the endpoints of a cluster that take requests: constant time for equal weights, logarithmic otherwise.
+//! The choice among the endpoints of a cluster that take requests: constant time for equal weights, logarithmic otherwise, and
+//! on a ring.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use fastrand::Rng;
 
+use super::hash_table::{HashTable, Member};
 use super::{ClusterState, Endpoint};
 use crate::resource::{BalancerPolicy, Health};
 
@@ -18,6 +20,8 @@ pub struct Picker {
     pickable: Box<[usize]>,
     /// Where each of them ends on the line of all weights; empty where weights are equal.
     weight_ends: Box<[u64]>,
+    /// Which of them a hashed key meets, where the policy hashes.
+    hash_table: Option<HashTable>,
 }
 
 impl Picker {
@@ -32,20 +36,32 @@ impl Picker {
             true => Box::default(),
             false => ends(&weights),
         };
-        Self { policy, state, pickable, weight_ends }
+        let hash_table = match &policy {
+            BalancerPolicy::Hash(hash) if !pickable.is_empty() => {
+                let member = |at: &usize| {
+                    let spec = &endpoints[*at].spec;
+                    Member::new(spec.address, spec.weight)
+                };
+                Some(HashTable::new(hash.table, &pickable.iter().map(member).collect::<Vec<_>>()))
+            }
+            _ => None,
+        };
+        Self { policy, state, pickable, weight_ends, hash_table }
     }
 
-    /// Picks one that is not in `tried`, or any where all have been. `None` where nothing takes requests.
+    /// Picks one that is not in `tried`, or any where all have been; where the policy hashes, by the request's hash, if it has
+    /// one. `None` where nothing takes requests.
     pub fn pick<'e>(
         &self,
         endpoints: &'e [Endpoint],
         rng: &mut Rng,
+        mut hash: Option<u64>,
         tried: &[SocketAddr],
     ) -> Option<&'e Endpoint> {
         if self.pickable.is_empty() {
             return None;
         }
-        let mut picked = self.draw(endpoints, rng);
+        let mut picked = self.draw(endpoints, rng, &mut hash);
         if tried.is_empty() {
             return Some(picked);
         }
@@ -54,7 +70,7 @@ impl Picker {
             if untried(picked) {
                 return Some(picked);
             }
-            picked = self.draw(endpoints, rng);
+            picked = self.draw(endpoints, rng, &mut hash);
         }
         let start = rng.usize(..self.pickable.len());
         let from_start = self.pickable[start..].iter().chain(&self.pickable[..start]);
@@ -62,9 +78,16 @@ impl Picker {
         Some(any_untried.unwrap_or(picked))
     }
 
-    fn draw<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng) -> &'e Endpoint {
+    /// A hash is the next one afterwards, so that a key whose endpoint fails has another of its own.
+    fn draw<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng, hash: &mut Option<u64>) -> &'e Endpoint {
+        if let (Some(table), Some(number)) = (&self.hash_table, *hash) {
+            *hash = Some(HashTable::next(number));
+            return &endpoints[self.pickable[table.owner(number)]];
+        }
         let place = match self.policy {
-            BalancerPolicy::LeastRequest => return self.less_busy_of_two(endpoints, rng),
+            BalancerPolicy::LeastRequest | BalancerPolicy::Hash(_) => {
+                return self.less_busy_of_two(endpoints, rng);
+            }
             BalancerPolicy::RoundRobin => self.next_in_turn(),
             BalancerPolicy::Random => self.any_place(rng),
         };
@@ -132,6 +155,7 @@ const GOLDEN_RATIO_64: u64 = 0x9E37_79B9_7F4A_7C15;
 mod tests {
     use super::*;
     use crate::resource::EndpointSpec;
+    use crate::route::{HashKey, HashPolicy, HashTableKind};
 
     fn endpoint(port: u16, weight: u32, priority: u32, health: Health) -> Endpoint {
         let address = SocketAddr::from(([10, 0, 0, 1], port));
@@ -152,13 +176,26 @@ mod tests {
         ports.zip(weights).map(|(port, weight)| endpoint(port, *weight, 0, Health::Healthy)).collect()
     }
 
+    fn hashing(table: HashTableKind) -> BalancerPolicy {
+        BalancerPolicy::Hash(Arc::new(HashPolicy { key: HashKey::SourceAddress, table }))
+    }
+
+    fn hashes() -> [BalancerPolicy; 2] {
+        [HashTableKind::Ring { points_min: 1024 }, HashTableKind::Maglev { entries: 65_537 }].map(hashing)
+    }
+
+    fn policies() -> Vec<BalancerPolicy> {
+        let simple = [BalancerPolicy::LeastRequest, BalancerPolicy::RoundRobin, BalancerPolicy::Random];
+        simple.into_iter().chain(hashes()).collect()
+    }
+
     /// How often each endpoint is picked, by its port.
     fn counts(policy: BalancerPolicy, endpoints: &[Endpoint], picks: usize) -> Vec<usize> {
-        let picker = Picker::new(policy, endpoints, Arc::default());
+        let picker = Picker::new(policy.clone(), endpoints, Arc::default());
         let mut rng = Rng::with_seed(7);
         let mut counts = vec![0; endpoints.len()];
         for _ in 0..picks {
-            let picked = picker.pick(endpoints, &mut rng, &[]).expect("an endpoint");
+            let picked = picker.pick(endpoints, &mut rng, None, &[]).expect("an endpoint");
             counts[usize::from(picked.spec.address.port()) - 1] += 1;
         }
         counts
@@ -172,10 +209,10 @@ mod tests {
             endpoint(3, 1, 2, Health::Healthy),
             endpoint(4, 1, 1, Health::Healthy),
         ];
-        for policy in [BalancerPolicy::LeastRequest, BalancerPolicy::RoundRobin, BalancerPolicy::Random] {
-            assert_eq!(counts(policy, &endpoints, 10), [0, 0, 0, 10], "{policy:?}");
-            let none = Picker::new(policy, &endpoints[..2], Arc::default());
-            assert!(none.pick(&endpoints[..2], &mut Rng::with_seed(1), &[]).is_none());
+        for policy in policies() {
+            assert_eq!(counts(policy.clone(), &endpoints, 10), [0, 0, 0, 10], "{policy:?}");
+            let none = Picker::new(policy.clone(), &endpoints[..2], Arc::default());
+            assert!(none.pick(&endpoints[..2], &mut Rng::with_seed(1), None, &[]).is_none());
         }
     }
 
@@ -186,7 +223,12 @@ mod tests {
         let endpoints = healthy(&[1, 1]);
         let ports = [0, 1, 2, 3].map(|_| {
             let picker = Picker::new(BalancerPolicy::RoundRobin, &endpoints, Arc::clone(&state));
-            picker.pick(&endpoints, &mut Rng::with_seed(1), &[]).expect("an endpoint").spec.address.port()
+            picker
+                .pick(&endpoints, &mut Rng::with_seed(1), None, &[])
+                .expect("an endpoint")
+                .spec
+                .address
+                .port()
         });
         assert_eq!(ports, [1, 2, 1, 2]);
     }
@@ -226,26 +268,66 @@ mod tests {
     fn tried_endpoints_are_picked_only_when_all_have_been() {
         let endpoints = healthy(&[1_000_000, 1, 1]);
         let tried: Vec<SocketAddr> = endpoints.iter().map(|endpoint| endpoint.spec.address).collect();
-        for policy in [BalancerPolicy::LeastRequest, BalancerPolicy::RoundRobin, BalancerPolicy::Random] {
-            let picker = Picker::new(policy, &endpoints, Arc::default());
+        for policy in policies() {
+            let picker = Picker::new(policy.clone(), &endpoints, Arc::default());
             let mut rng = Rng::with_seed(3);
             for _ in 0..50 {
-                let picked = picker.pick(&endpoints, &mut rng, &tried[..2]).expect("an endpoint");
+                let picked = picker.pick(&endpoints, &mut rng, None, &tried[..2]).expect("an endpoint");
                 assert_eq!(picked.spec.address, tried[2], "{policy:?}");
-                assert!(picker.pick(&endpoints, &mut rng, &tried).is_some());
+                assert!(picker.pick(&endpoints, &mut rng, None, &tried).is_some());
             }
+        }
+    }
+
+    #[test]
+    fn a_hash_meets_one_endpoint_that_takes_requests_and_another_where_that_was_tried() {
+        let mut endpoints = healthy(&[1, 2, 1, 2]);
+        endpoints[1].spec.health = Health::Unhealthy;
+        endpoints[3].spec.priority = 1;
+        for policy in hashes() {
+            let picker = Picker::new(policy, &endpoints, Arc::default());
+            let pick = |hash, seed, tried: &[SocketAddr]| {
+                let picked = picker.pick(&endpoints, &mut Rng::with_seed(seed), Some(hash), tried);
+                picked.expect("an endpoint").spec.address
+            };
+            let mut met = std::collections::BTreeSet::new();
+            for hash in (0..100).map(HashTable::next) {
+                let first = pick(hash, 0, &[]);
+                let second = pick(hash, 0, &[first]);
+                assert_eq!((pick(hash, 1, &[]), pick(hash, 1, &[first])), (first, second));
+                assert_eq!([first.port(), second.port()].iter().sum::<u16>(), 4, "{first}, {second}");
+                assert!([first, second].contains(&pick(hash, 2, &[first, second])));
+                met.insert(first);
+            }
+            assert_eq!(met.len(), 2);
+        }
+    }
+
+    #[test]
+    fn without_a_hash_a_request_is_drawn() {
+        for policy in hashes() {
+            let drawn = counts(policy, &healthy(&[1, 1, 2]), 1000);
+            assert!(
+                drawn.iter().zip([250, 250, 500]).all(|(seen, wanted)| seen.abs_diff(wanted) < 60),
+                "{drawn:?}"
+            );
         }
     }
 
     #[test]
     fn picking_allocates_nothing() {
         let endpoints = healthy(&[1, 2, 3]);
-        let picker = Picker::new(BalancerPolicy::LeastRequest, &endpoints, Arc::default());
-        let mut rng = Rng::with_seed(1);
-        let measured = allocation_counter::measure(|| {
-            let picked = picker.pick(&endpoints, &mut rng, &[]).expect("an endpoint");
-            drop(picked.state.begin());
-        });
-        assert_eq!(measured.count_total, 0);
+        for policy in policies() {
+            let picker = Picker::new(policy, &endpoints, Arc::default());
+            let mut rng = Rng::with_seed(1);
+            let tried = [endpoints[0].spec.address];
+            let measured = allocation_counter::measure(|| {
+                for (hash, tried) in [(None, &[][..]), (Some(7), &[]), (Some(7), &tried)] {
+                    let picked = picker.pick(&endpoints, &mut rng, hash, tried).expect("an endpoint");
+                    drop(picked.state.begin());
+                }
+            });
+            assert_eq!(measured.count_total, 0);
+        }
     }
 }

@@ -73,6 +73,11 @@ impl MemoryNetwork {
 }
 
 impl MemoryHost {
+    /// Its address.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
     pub(super) fn connect(&self, address: SocketAddr) -> io::Result<Pipe> {
         let accepting = self.network.taken().get(&address).cloned().flatten();
         let accepting = accepting.ok_or_else(|| deserted(address))?;

@@ -10,7 +10,7 @@ mod memory;
 mod socket;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
@@ -82,6 +82,16 @@ impl Network {
         }
     }
 
+    /// The address by which another process would see this one. Nothing is sent there; where nothing leads there, it is the
+    /// loopback's.
+    pub fn own_address(&self, seen_at: SocketAddr) -> IpAddr {
+        let found = match self {
+            Self::Tcp => routed_from(seen_at).ok(),
+            Self::Memory(host) => Some(host.ip()),
+        };
+        found.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
     /// Takes an address; port 0 is a free one.
     ///
     /// # Errors
@@ -137,6 +147,14 @@ impl Listener {
 /// Host and port as the resolver wants them: an IPv6 address without its brackets.
 fn lookup_name(host: &HostPort) -> (&str, u16) {
     (host.host().trim_start_matches('[').trim_end_matches(']'), host.port())
+}
+
+/// Of a datagram socket, the kernel says at once from where it would send.
+fn routed_from(other: SocketAddr) -> io::Result<IpAddr> {
+    let any = if other.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(other)?;
+    Ok(socket.local_addr()?.ip())
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpSocket> {

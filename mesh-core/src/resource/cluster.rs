@@ -20,7 +20,8 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use super::connection_manager::from_ads;
 use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
 use super::metadata::Facts;
-use super::{DnsAddresses, DnsEndpoints, OutsideTls, Provenance, transport_socket};
+use super::{DnsAddresses, DnsEndpoints, OutsideTls, Provenance, hash_policy, transport_socket};
+use crate::route::HashPolicy;
 
 /// What a `Cluster` resource says, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +98,7 @@ pub enum UpstreamProtocol {
 }
 
 /// How an endpoint is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum BalancerPolicy {
     /// The better of two drawn ones (P2C).
     #[default]
@@ -106,6 +107,8 @@ pub enum BalancerPolicy {
     RoundRobin,
     /// Any.
     Random,
+    /// By a key of the request; one that has none goes to the better of two drawn ones.
+    Hash(Arc<HashPolicy>),
 }
 
 impl ClusterSpec {
@@ -237,7 +240,7 @@ fn preferred(config: &Any) -> Result<Option<BalancerPolicy>, Invalid> {
     if holds::<Random>(config) {
         return nothing_else(&unpack::<Random>(config)?).map(|()| Some(BalancerPolicy::Random));
     }
-    Ok(None)
+    Ok(hash_policy::parse(config)?.map(|policy| BalancerPolicy::Hash(policy.into())))
 }
 
 pub(super) const TLS_MODE: &str = "tlsMode";

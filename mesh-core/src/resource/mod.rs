@@ -6,6 +6,7 @@ pub mod dns;
 pub mod endpoint;
 mod ext_authz;
 mod filters;
+mod hash_policy;
 mod header_options;
 pub mod inbound;
 mod invalid;

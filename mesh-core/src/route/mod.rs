@@ -7,6 +7,7 @@ mod cors;
 mod external_auth;
 mod fault;
 mod fraction;
+mod hash_policy;
 mod header_operations;
 mod index;
 mod mirror;
@@ -31,6 +32,9 @@ pub use cors::{CorsPolicy, CorsVerdict, UnmatchedPreflights};
 pub use external_auth::{AuthProtocol, ExternalAuth, HttpAuth};
 pub use fault::{Abort, AbortStatus, Delay, FaultInjection};
 pub use fraction::Fraction;
+pub use hash_policy::{
+    HashCookie, HashKey, HashPolicy, HashSource, HashTableKind, Hashed, NotAHashKey, RequestKey,
+};
 pub use header_operations::HeaderOperations;
 pub use mirror::Mirror;
 pub use opaque::{Ambiguous, OpaqueRule, OpaqueTable};
@@ -38,7 +42,9 @@ pub use redirect::Redirect;
 pub use retry::{Outcome, RetryCondition, RetryPolicy};
 pub use rewrite::{PathRewrite, Rewrite};
 pub use route_match::{PathMatch, QueryMatch, RouteMatch};
+pub(crate) use session::address_bytes;
 pub use session::{Session, SessionLifetime};
+pub(crate) use sip_hash::SipHash;
 pub use split::{Choice, Split, WeightedDestination};
 pub use sticky_key::{KeySource, NotAStickyKey, StickyKey};
 pub use table::{Route, RouteFilters, RouteTable};
@@ -58,6 +64,12 @@ pub struct RequestFacts<'a> {
     pub query: Option<&'a str>,
     /// The headers.
     pub headers: &'a HeaderMap,
+}
+
+/// The first value of a query parameter, as it is written; a parameter without `=` has an empty one.
+fn query_value<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
+    let mut pairs = query?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.find_map(|(key, value)| (key == name).then_some(value))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::matcher::{FullMatch, HeaderFacts, HeaderMatcher, Pattern, Text};
 
-use super::RequestFacts;
+use super::{RequestFacts, query_value};
 
 /// All conditions of a rule; a request must meet every one.
 #[derive(Debug, Clone)]
@@ -120,8 +120,7 @@ impl QueryMatch {
     }
 
     fn value_in<'q>(&self, query: Option<&'q str>) -> Option<&'q str> {
-        let pairs = query?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.into_iter().find_map(|(key, value)| (key == &*self.name).then_some(value))
+        query_value(query, &self.name)
     }
 
     fn mismatch(&self, query: Option<&str>) -> String {

@@ -148,14 +148,17 @@ impl<'s> Session<'s> {
 /// What a token without times says of its last use.
 const NEVER: u64 = 0;
 
+pub(super) fn ip_bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    }
+}
+
 /// An address as bytes, an IPv4 one as IPv6 has it.
-pub(super) fn address_bytes(address: SocketAddr) -> [u8; 18] {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
+pub(crate) fn address_bytes(address: SocketAddr) -> [u8; 18] {
     let mut bytes = [0; 18];
-    bytes[..16].copy_from_slice(&ip.octets());
+    bytes[..16].copy_from_slice(&ip_bytes(address.ip()));
     bytes[16..].copy_from_slice(&address.port().to_be_bytes());
     bytes
 }

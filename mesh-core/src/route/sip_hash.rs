@@ -4,10 +4,10 @@
 
 /// The function under one 128-bit key.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SipHash(u64, u64);
+pub(crate) struct SipHash(u64, u64);
 
 impl SipHash {
-    pub(super) const fn new(first: u64, second: u64) -> Self {
+    pub(crate) const fn new(first: u64, second: u64) -> Self {
         Self(first, second)
     }
 
@@ -16,7 +16,7 @@ impl SipHash {
         Self(Self(0, 1).hash(text.as_bytes()), Self(0, 2).hash(text.as_bytes()))
     }
 
-    pub(super) fn hash(&self, bytes: &[u8]) -> u64 {
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
         let mut state = State([
             self.0 ^ 0x736f_6d65_7073_6575,
             self.1 ^ 0x646f_7261_6e64_6f6d,

@@ -38,8 +38,8 @@ pub struct WeightedDestination {
 pub struct Choice<'s> {
     /// Where it goes.
     pub destination: &'s WeightedDestination,
-    /// What tells the caller the key by which it comes back here, for the response.
-    pub set_cookie: Option<HeaderValue>,
+    /// What tells the caller the key by which it comes back here, for the response; apart, since few requests have one.
+    pub set_cookie: Option<Box<HeaderValue>>,
     /// The session that keeps its endpoint too.
     pub session: Option<Session<'s>>,
 }
@@ -88,7 +88,7 @@ impl Split {
         let drawn = self.draw(draw)?;
         let StickyKey::Cookie(name) = &sticky.key else { return Some(choice(drawn)) };
         let (key, met) = sticky.key_for(&self.destinations, drawn, draw);
-        let told = HeaderValue::try_from(sticky::set_cookie(name, key.as_str(), None)).ok();
+        let told = HeaderValue::try_from(sticky::set_cookie(name, key.as_str(), None)).ok().map(Box::new);
         Some(Choice { set_cookie: told, ..choice(met) })
     }
 

@@ -59,7 +59,7 @@ impl StickyKey {
     pub fn of<'r>(&self, source: &KeySource<'r>) -> Option<Cow<'r, [u8]>> {
         let key = match self {
             Self::Header(name) => source.headers.get(name).map(HeaderValue::as_bytes),
-            Self::Cookie(name) => source.headers.get_all(COOKIE).iter().find_map(|value| cookie(value, name)),
+            Self::Cookie(name) => cookie(source.headers, name),
             Self::Identity => source.identity.map(str::as_bytes),
             Self::Claim(name) => {
                 return claim(source.headers, name).filter(|key| !key.is_empty()).map(Cow::Owned);
@@ -69,9 +69,11 @@ impl StickyKey {
     }
 }
 
-/// The value of a cookie among those of one header.
-fn cookie<'r>(header: &'r HeaderValue, name: &str) -> Option<&'r [u8]> {
-    header.as_bytes().split(|byte| *byte == b';').find_map(|pair| {
+/// The value of a cookie, wherever in the headers it stands.
+pub(super) fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r [u8]> {
+    let pairs =
+        headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    pairs.into_iter().find_map(|pair| {
         let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(value)
     })

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::balance::{ClusterState, Endpoint, Picker};
 use crate::canonical::PathNormalization;
-use crate::resource::{ClusterSpec, Health, InboundListener};
-use crate::route::{OpaqueTable, RouteTable, Session};
+use crate::resource::{BalancerPolicy, ClusterSpec, Health, InboundListener};
+use crate::route::{HashPolicy, OpaqueTable, RouteTable, Session};
 
 pub use closures::{Answer, Closures, Update};
 
@@ -77,7 +77,7 @@ pub struct Cluster {
 impl Cluster {
     /// Joins a cluster's configuration with its endpoints and its runtime state.
     pub fn new(spec: Arc<ClusterSpec>, endpoints: Vec<Endpoint>, state: Arc<ClusterState>) -> Self {
-        let picker = Picker::new(spec.balancer, &endpoints, state);
+        let picker = Picker::new(spec.balancer.clone(), &endpoints, state);
         Self { spec, endpoints: endpoints.into(), unresolved: None, picker }
     }
 
@@ -93,8 +93,28 @@ impl Cluster {
         endpoints.find(|one| one.spec.health == Health::Healthy && session.has_met(one.spec.address))
     }
 
-    /// Picks an endpoint that is not in `tried`, or any where all have been. `None`: nothing takes requests (503, flag UH).
-    pub fn pick(&self, rng: &mut fastrand::Rng, tried: &[SocketAddr]) -> Option<&Endpoint> {
-        self.picker.pick(&self.endpoints, rng, tried)
+    /// What its requests are hashed by, if they are.
+    pub fn hash_policy(&self) -> Option<&HashPolicy> {
+        match &self.spec.balancer {
+            BalancerPolicy::Hash(policy) => Some(policy),
+            BalancerPolicy::LeastRequest | BalancerPolicy::RoundRobin | BalancerPolicy::Random => None,
+        }
+    }
+
+    /// The endpoint that a number meets first under the hash policy.
+    pub fn met_by_hash(&self, number: u64) -> Option<&Endpoint> {
+        self.hash_policy()?;
+        self.pick(&mut fastrand::Rng::with_seed(0), Some(number), &[])
+    }
+
+    /// Picks an endpoint that is not in `tried`, or any where all have been; by the request's number under the hash policy,
+    /// if it has one. `None`: nothing takes requests (503, flag UH).
+    pub fn pick(
+        &self,
+        rng: &mut fastrand::Rng,
+        hash: Option<u64>,
+        tried: &[SocketAddr],
+    ) -> Option<&Endpoint> {
+        self.picker.pick(&self.endpoints, rng, hash, tried)
     }
 }

@@ -10,8 +10,8 @@ use envoy_types::pb::envoy::config::core::v3::{
     Http2ProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
 };
 use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest;
-use envoy_types::pb::envoy::extensions::load_balancing_policies::maglev::v3::Maglev;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::wrr_locality::v3::WrrLocality;
 use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
@@ -74,7 +74,7 @@ fn protocol(options: UpstreamProtocolOptions) -> [(String, Any); 1] {
     [("envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(), pack_any(http))]
 }
 
-fn balancers(configs: Vec<Any>) -> Option<LoadBalancingPolicy> {
+pub(super) fn balancers(configs: Vec<Any>) -> Option<LoadBalancingPolicy> {
     let policy = |config| {
         let extension = TypedExtensionConfig { name: "balancer".into(), typed_config: Some(config) };
         Policy { typed_extension_config: Some(extension) }
@@ -110,7 +110,7 @@ pub(super) fn good() -> Cluster {
     }
 }
 
-fn changed(change: impl FnOnce(&mut Cluster)) -> Arc<ClusterSpec> {
+pub(super) fn changed(change: impl FnOnce(&mut Cluster)) -> Arc<ClusterSpec> {
     let mut cluster = good();
     change(&mut cluster);
     match parse(ResourceType::Cluster, &cluster.encode_to_vec()) {
@@ -120,7 +120,7 @@ fn changed(change: impl FnOnce(&mut Cluster)) -> Arc<ClusterSpec> {
 }
 
 #[track_caller]
-fn refused(spoil: impl FnOnce(&mut Cluster), field: &str) {
+pub(super) fn refused(spoil: impl FnOnce(&mut Cluster), field: &str) {
     check_refused(ResourceType::Cluster, good(), spoil, field);
 }
 
@@ -175,8 +175,8 @@ fn what_is_not_said_has_a_default() {
     assert_eq!((&*plain.host, plain.port), ("c", 0));
     assert_eq!((&plain.tls, plain.protocol), (&UpstreamTls::Plaintext, UpstreamProtocol::Http1));
     assert_eq!(
-        (plain.balancer, plain.connect_timeout),
-        (BalancerPolicy::RoundRobin, Duration::from_secs(10))
+        (&plain.balancer, plain.connect_timeout),
+        (&BalancerPolicy::RoundRobin, Duration::from_secs(10))
     );
 }
 
@@ -187,7 +187,7 @@ fn protocols_and_balancers_are_told_apart() {
         UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(http2) });
     let cluster = changed(|cluster| cluster.typed_extension_protocol_options = protocol(explicit).into());
     assert_eq!(cluster.protocol, UpstreamProtocol::Http2);
-    let unknown_first = balancers(vec![pack_any(Maglev::default()), pack_any(RoundRobin::default())]);
+    let unknown_first = balancers(vec![pack_any(WrrLocality::default()), pack_any(RoundRobin::default())]);
     assert_eq!(
         changed(|cluster| cluster.load_balancing_policy = unknown_first).balancer,
         BalancerPolicy::RoundRobin
@@ -217,7 +217,7 @@ fn a_cluster_that_cannot_be_honoured_is_refused() {
     refused(|cluster| cluster.cluster_discovery_type = None, "type");
     refused(|cluster| cluster.eds_cluster_config = None, "eds_cluster_config.eds_config");
     refused(
-        |cluster| cluster.load_balancing_policy = balancers(vec![pack_any(Maglev::default())]),
+        |cluster| cluster.load_balancing_policy = balancers(vec![pack_any(WrrLocality::default())]),
         "load_balancing_policy",
     );
     let three = LeastRequest { choice_count: Some(UInt32Value { value: 3 }), ..LeastRequest::default() };

@@ -4,6 +4,7 @@ mod clusters;
 mod endpoints;
 mod ext_authz;
 mod filters;
+mod hash_policies;
 mod inbound;
 mod listeners;
 mod opaque;

@@ -230,7 +230,7 @@ fn a_changed_cluster_keeps_its_endpoints() {
     let (mut closures, _) = published();
     let after = closures.apply([cluster_with("a1", BalancerPolicy::Random)]).expect("changed");
     let cluster = Arc::clone(config(&after, "a:80").clusters[0].as_ref().expect("there"));
-    assert_eq!((cluster.spec.balancer, cluster.endpoints.len()), (BalancerPolicy::Random, 1));
+    assert_eq!((&cluster.spec.balancer, cluster.endpoints.len()), (&BalancerPolicy::Random, 1));
 }
 
 #[test]
