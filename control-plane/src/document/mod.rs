@@ -57,7 +57,7 @@ pub use applied::Applied;
 pub use authorization_policy::{Action, AuthorizationPolicy, Operation, Rule, Source as PolicySource};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{
-    DestinationRule, PolicyBlocks, PortPolicy, SimpleBalancer, Subset, TlsMode, TlsSettings, TrafficPolicy,
+    DestinationRule, PolicyBlocks, PortPolicy, Subset, TlsMode, TlsSettings, TrafficPolicy,
 };
 pub use external_auth::{ExternalAuth, HttpAuth};
 pub use finding::{Code, Finding, Severity, Verdict};

@@ -188,7 +188,7 @@ fn parse_duration(written: &str) -> Option<i128> {
 }
 
 /// One of a few names, or the number that protobuf gives it.
-pub(super) fn choice<T: Copy + Default>(names: &[(&str, i32, T)]) -> impl Fn(Value<'_, '_>) -> T {
+pub(super) fn choice<T: Clone + Default>(names: &[(&str, i32, T)]) -> impl Fn(Value<'_, '_>) -> T {
     move |mut value| {
         let Some(Content::Scalar { text, plain }) = value.node.map(|node| &node.content) else {
             if value.node.is_some() {
@@ -199,7 +199,7 @@ pub(super) fn choice<T: Copy + Default>(names: &[(&str, i32, T)]) -> impl Fn(Val
         let number = if *plain { text.parse::<i32>().ok() } else { None };
         let found = names.iter().find(|(name, index, _)| name == text || number == Some(*index));
         if let Some((_, _, choice)) = found {
-            return *choice;
+            return choice.clone();
         }
         let known = names.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
         value.invalid(

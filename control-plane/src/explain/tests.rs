@@ -9,6 +9,7 @@ use crate::translate::translate;
 mod actions;
 mod destinations;
 mod gateway_routes;
+mod hash;
 mod opaque;
 mod sticky;
 

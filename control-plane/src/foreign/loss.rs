@@ -1,11 +1,13 @@
 //! What of a route configuration a kind of client does not honour.
 //!
-//! gRPC's side is gRFC A28 (matching, splitting), A31 (timeouts), A33 (faults) and A44 (retries): a field that these do not name is
-//! passed over. A filter of a route that it does not know has it refuse the whole configuration (A39). Envoy honours every standard
+//! gRPC's side is gRFC A28 (matching, splitting), A31 (timeouts), A33 (faults), A42 (hashing) and A44 (retries): a field that these do
+//! not name is passed over. A filter of a route that it does not know has it refuse the whole configuration (A39). Envoy honours every standard
 //! field; what it passes over is ours.
 
 use envoy_types::pb::envoy::config::core::v3::{HeaderValueOption, Metadata};
 use envoy_types::pb::envoy::config::route::v3::route::Action;
+use envoy_types::pb::envoy::config::route::v3::route_action::HashPolicy;
+use envoy_types::pb::envoy::config::route::v3::route_action::hash_policy::PolicySpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{
     RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, route_action,
@@ -148,6 +150,10 @@ fn of_grpc_action(action: &RouteAction, lost: &mut Features) {
     }
     if !action.request_mirror_policies.is_empty() {
         lost.push(("mirrors", Effect::Ignored));
+    }
+    let by_header = |policy: &HashPolicy| matches!(policy.policy_specifier, Some(PolicySpecifier::Header(_)));
+    if !action.hash_policy.iter().all(by_header) {
+        lost.push(("consistent hashing by what is no header (each request is drawn)", Effect::Ignored));
     }
     if let Some(policy) = &action.retry_policy {
         of_grpc_retries(policy, lost);

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::r#type::matcher::v3::RegexMatcher;
 use mesh_core::resource::ResourceType;
@@ -92,6 +93,45 @@ fn what_a_kind_does_not_know_is_found_in_what_it_is_sent() {
     let by_destination =
         "[{route: [{destination: {host: reviews, subset: v1}, headers: {response: {remove: [x]}}}]}]";
     check(by_destination, "{}", &ignored("changes of headers by destination"), &[]);
+}
+
+#[test]
+fn routes_say_to_others_what_their_destinations_are_hashed_by_and_grpc_knows_headers() {
+    let check = |hash: &str, told: usize, lost: bool| {
+        let rule = |name: &str, more: &str| {
+            format!(
+                "---\napiVersion: networking.istio.io/v1\nkind: {name}\nmetadata: {{name: hashed}}\nspec: {{{more}}}\n"
+            )
+        };
+        let hashed = format!("trafficPolicy: {{loadBalancer: {{consistentHash: {{{hash}}}}}}}");
+        let documents = documents(
+            &(rule("DestinationRule", &format!("host: ratings, {hashed}, subsets: [{{name: v1}}]"))
+                + &rule(
+                    "VirtualService",
+                    "hosts: [reviews], http: [{route: [{destination: {host: ratings}, weight: 1}, \
+                     {destination: {host: ratings, subset: v1}, weight: 1}]}]",
+                )
+                + "---\napiVersion: v1\nkind: Service\nmetadata: {name: ratings}\nspec: {ports: [{port: 9080, name: http}]}\n"),
+        );
+        let world = world(&documents);
+        for (kind, told) in [(ClientKind::Grpc, told), (ClientKind::Mesh, 0)] {
+            let ForeignClient { caller, routes, .. } = client(kind, "a");
+            let message = translate(&world, &caller, ResourceType::RouteConfiguration, &routes[0]).message;
+            let routes = RouteConfiguration::decode(&*message.unwrap().value).unwrap();
+            let Some(Action::Route(action)) = &routes.virtual_hosts[0].routes[0].action else {
+                panic!("it routes")
+            };
+            assert_eq!(action.hash_policy.len(), told, "{hash}");
+        }
+        let losses = client(ClientKind::Grpc, "a").losses(&world);
+        assert_eq!(losses.iter().any(|loss| loss.feature.contains("hashing")), lost, "{hash}");
+        assert!(client(ClientKind::Envoy { directory: None }, "a").losses(&world).is_empty());
+    };
+    check("httpHeaderName: x-user", 1, false);
+    check("httpCookie: {name: uid, ttl: 0s}", 1, true);
+    check("httpQueryParameterName: user", 1, true);
+    check("useSourceIp: true", 1, true);
+    check("useSourceIp: true, maglev: {}", 1, true);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::host;
 use super::visibility::Visibility;
 use super::workload::carries;
 use crate::document::MeshSettings;
-use crate::document::{DestinationRule, PolicyBlocks, SimpleBalancer, Subset, TlsSettings};
+use crate::document::{DestinationRule, PolicyBlocks, Subset, TlsSettings};
 
 /// One DestinationRule, its names completed.
 #[derive(Debug, Clone)]
@@ -137,11 +137,7 @@ impl<'w> Merged<'w> {
 
     /// The balancer: the subset's block, else the rule's, else the mesh's.
     pub fn balancer(&self, subset: Option<&'w Subset>, port: u16) -> BalancerPolicy {
-        match self.block(subset, port, |blocks| blocks.load_balancer) {
-            None | Some(SimpleBalancer::LeastRequest) => BalancerPolicy::LeastRequest,
-            Some(SimpleBalancer::RoundRobin) => BalancerPolicy::RoundRobin,
-            Some(SimpleBalancer::Random) => BalancerPolicy::Random,
-        }
+        self.block(subset, port, |blocks| blocks.load_balancer.as_ref()).cloned().unwrap_or_default()
     }
 
     /// What documents say of TLS, if anything.

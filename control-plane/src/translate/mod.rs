@@ -14,6 +14,7 @@ mod endpoints;
 mod external_auth;
 mod filter;
 mod gateway_route;
+mod hash;
 mod header;
 mod inbound;
 mod listener;

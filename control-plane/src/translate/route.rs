@@ -22,7 +22,7 @@ use super::cluster::duration;
 use super::encode::{self, ROUTES};
 use super::metadata::{self, Entry};
 use super::name::{ClusterName, host_port};
-use super::{filter, gateway_route, header, matcher, retry, sticky};
+use super::{filter, gateway_route, hash, header, matcher, retry, sticky};
 use crate::document::{
     Headers, HttpAction, HttpRule, Redirect, RedirectPath, RedirectPort, RouteDestination,
 };
@@ -44,7 +44,8 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         return None;
     }
     let facts = [("host".to_owned(), Entry::text(host)), ("port".to_owned(), Entry::number(port.into()))];
-    let routes = routes(world, view, host, resolved.service, port)?;
+    let mut routes = routes(world, view, host, resolved.service, port)?;
+    hash::tell(world, view, &mut routes);
     Some(configuration(name, routes, Some(metadata::ours(facts))))
 }
 

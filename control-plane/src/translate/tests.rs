@@ -347,3 +347,21 @@ fn external_authorization_waits_for_a_route_and_is_optional_for_nobody() {
         translate(&world, &caller, ResourceType::Listener, "reviews:9080").message.expect("listener");
     assert!(matches!(parse(ResourceType::Listener, &listener.value), Ok(Resource::Outbound(_))));
 }
+
+#[test]
+fn a_hashing_cluster_prefers_its_table_and_ends_in_what_every_client_has() {
+    let preferred = |hash: &str| {
+        let world = world(&format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: reviews}}\n\
+             spec: {{host: reviews, trafficPolicy: {{loadBalancer: {{consistentHash: {{{hash}}}}}}}}}\n"
+        ));
+        let name = format!("outbound|9080||{HOST}");
+        let cluster: Cluster =
+            decoded(&world, &caller("default"), ResourceType::Cluster, &name).expect("a cluster");
+        let policies = cluster.load_balancing_policy.expect("balancers").policies.into_iter();
+        let named = policies.filter_map(|policy| policy.typed_extension_config);
+        named.map(|config| config.name.rsplit('.').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(preferred("httpHeaderName: x"), ["ring_hash", "round_robin"]);
+    assert_eq!(preferred("httpHeaderName: x, maglev: {}"), ["maglev", "ring_hash", "round_robin"]);
+}

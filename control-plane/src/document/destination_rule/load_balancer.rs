@@ -1,7 +1,11 @@
-//! How an endpoint is chosen. The simple balancers are honoured; stickiness, locality and warming up are read for their
-//! errors and refused by name.
+//! How an endpoint is chosen. The simple balancers and consistent hashing are honoured; locality and warming up are read for
+//! their errors and refused by name.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mesh_core::resource::BalancerPolicy;
+use mesh_core::route::{HashCookie, HashKey, HashPolicy, HashTableKind, NotAHashKey};
 
 use super::super::fields::Fields;
 use super::super::finding::Code;
@@ -10,33 +14,19 @@ use super::super::scalar::{
 };
 use super::super::value::{Value, object};
 
-/// A balancer without further settings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SimpleBalancer {
-    /// The less busy of two drawn at random.
-    #[default]
-    LeastRequest,
-    /// Each in turn.
-    RoundRobin,
-    /// Drawn at random.
-    Random,
-}
-
-/// The simple balancer, if one is named.
-pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Option<SimpleBalancer> {
+/// The balancer, if one is named.
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Option<BalancerPolicy> {
     fields.at_most_one(&["simple", "consistentHash"]);
     fields.at_most_one(&["localityLbSetting", "zoneAwareLbSetting"]);
     let simple = fields.optional("simple", simple);
-    fields.unsupported("consistentHash", object(consistent_hash));
+    let hash = fields.optional("consistentHash", object(consistent_hash));
     fields.unsupported("localityLbSetting", object(locality));
     fields.unsupported("zoneAwareLbSetting", object(zone_aware));
     fields.unsupported("warmup", object(warmup));
     fields.deprecated("warmupDurationSecs", "`warmup.duration`");
     fields.unsupported("warmupDurationSecs", duration);
     for warming in ["warmup", "warmupDurationSecs"] {
-        let balances =
-            matches!(simple, None | Some(SimpleBalancer::RoundRobin | SimpleBalancer::LeastRequest));
-        if fields.has(warming) && (!balances || fields.has("consistentHash")) {
+        if fields.has(warming) && (matches!(simple, Some(BalancerPolicy::Random)) || hash.is_some()) {
             fields.suspicious(
                 warming,
                 "acts with ROUND_ROBIN or LEAST_REQUEST only",
@@ -44,10 +34,10 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Option<SimpleBalancer> {
             );
         }
     }
-    simple
+    hash.or(simple)
 }
 
-fn simple(mut value: Value<'_, '_>) -> SimpleBalancer {
+fn simple(mut value: Value<'_, '_>) -> BalancerPolicy {
     if let Some(written) = value.written() {
         if written == "LEAST_CONN" {
             value.note(Code::Deprecated, "LEAST_CONN is LEAST_REQUEST's old name", "write LEAST_REQUEST");
@@ -58,52 +48,87 @@ fn simple(mut value: Value<'_, '_>) -> SimpleBalancer {
         }
     }
     choice(&[
-        ("UNSPECIFIED", 0, SimpleBalancer::LeastRequest),
-        ("LEAST_CONN", 1, SimpleBalancer::LeastRequest),
-        ("RANDOM", 2, SimpleBalancer::Random),
-        ("PASSTHROUGH", 3, SimpleBalancer::LeastRequest),
-        ("ROUND_ROBIN", 4, SimpleBalancer::RoundRobin),
-        ("LEAST_REQUEST", 5, SimpleBalancer::LeastRequest),
+        ("UNSPECIFIED", 0, BalancerPolicy::LeastRequest),
+        ("LEAST_CONN", 1, BalancerPolicy::LeastRequest),
+        ("RANDOM", 2, BalancerPolicy::Random),
+        ("PASSTHROUGH", 3, BalancerPolicy::LeastRequest),
+        ("ROUND_ROBIN", 4, BalancerPolicy::RoundRobin),
+        ("LEAST_REQUEST", 5, BalancerPolicy::LeastRequest),
     ])(value)
 }
 
-fn consistent_hash(fields: &mut Fields<'_, '_>) {
+fn consistent_hash(fields: &mut Fields<'_, '_>) -> BalancerPolicy {
     fields.at_most_one(&["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName"]);
     fields.at_most_one(&["ringHash", "maglev", "minimumRingSize"]);
-    fields.optional("httpHeaderName", some_text);
-    fields.optional("httpCookie", object(cookie));
-    fields.optional("useSourceIp", boolean);
-    fields.optional("httpQueryParameterName", some_text);
+    let header = fields.optional("httpHeaderName", |value| named(value, HashKey::header));
+    let cookie = fields.optional("httpCookie", |value| {
+        key(value, |value| Some(object(cookie)(value)).filter(|one| !one.name.is_empty()), HashKey::cookie)
+    });
+    let source = fields.or_default("useSourceIp", boolean).then_some(HashKey::SourceAddress);
+    let query = fields.optional("httpQueryParameterName", |value| named(value, HashKey::query));
     fields.deprecated("minimumRingSize", "`ringHash.minimumRingSize`");
-    fields.optional("minimumRingSize", unsigned);
-    fields.optional("ringHash", object(|fields| fields.optional("minimumRingSize", unsigned)));
-    fields.optional("maglev", object(|fields| fields.required("tableSize", table_size)));
+    let older = fields.optional("minimumRingSize", ring_points);
+    let ring = |fields: &mut Fields<'_, '_>| fields.optional("minimumRingSize", ring_points);
+    let ring = fields.optional("ringHash", object(ring)).flatten().or(older).filter(|points| *points > 0);
+    let maglev = |fields: &mut Fields<'_, '_>| fields.optional("tableSize", table_size);
+    let table = match fields.optional("maglev", object(maglev)) {
+        Some(entries) => HashTableKind::Maglev { entries: entries.unwrap_or(MAGLEV_ENTRIES) },
+        None => HashTableKind::Ring { points_min: ring.unwrap_or(RING_POINTS) },
+    };
+    let Some(key) = header.or(cookie).or(query).map_or(source, |key| key) else {
+        if !["httpHeaderName", "httpCookie", "httpQueryParameterName"].iter().any(|key| fields.has(key)) {
+            fields.suspicious("", "names no key, so that endpoints are drawn", "name one");
+        }
+        return BalancerPolicy::Random;
+    };
+    BalancerPolicy::Hash(Arc::new(HashPolicy { key, table }))
 }
 
-fn table_size(mut value: Value<'_, '_>) {
+fn named(value: Value<'_, '_>, make: fn(&str) -> Result<HashKey, NotAHashKey>) -> Option<HashKey> {
+    key(value, |value| Some(some_text(value)).filter(|name| !name.is_empty()), |name| make(&name))
+}
+
+/// The key that a value is, where what is read of it has a name: a missing one is told of already.
+fn key<'n, T>(
+    mut value: Value<'_, 'n>,
+    read: impl Fn(Value<'_, 'n>) -> Option<T>,
+    make: impl Fn(T) -> Result<HashKey, NotAHashKey>,
+) -> Option<HashKey> {
+    let made = make(read(value.reborrow())?);
+    made.map_err(|error| value.invalid(error.to_string(), "write another one")).ok()
+}
+
+fn ring_points(value: Value<'_, '_>) -> u32 {
+    u32::try_from(integer(0, RING_POINTS_MAX)(value)).unwrap_or_default()
+}
+
+fn table_size(mut value: Value<'_, '_>) -> u32 {
     let size = integer(1, MAGLEV_ENTRIES_MAX)(value.reborrow());
     let prime =
         size > 1 && (2..).take_while(|divisor| divisor * divisor <= size).all(|divisor| size % divisor != 0);
     if !prime && value.node.is_some() {
         value.invalid(format!("{size} is not a prime"), "write a prime, such as 65537");
     }
+    size.try_into().unwrap_or_default()
 }
 
-fn cookie(fields: &mut Fields<'_, '_>) {
-    fields.required("name", some_text);
-    fields.optional("path", text);
-    fields.optional("ttl", duration_or_zero);
-    let names = fields.list("attributes", |value| {
-        value.object(|fields| {
-            let name = fields.required("name", some_text);
-            fields.optional("value", text);
-            name
-        })
-    });
-    let unique: BTreeSet<&String> = names.iter().collect();
-    if unique.len() < names.len() {
+fn cookie(fields: &mut Fields<'_, '_>) -> HashCookie {
+    let cookie = HashCookie {
+        name: fields.required("name", some_text).into(),
+        path: fields.or_default("path", text).into(),
+        ttl: fields.optional("ttl", duration_or_zero),
+        attributes: fields.list("attributes", |value| {
+            value.object(|fields| {
+                let name = fields.required("name", some_text);
+                (name.into(), fields.or_default("value", text).into())
+            })
+        }),
+    };
+    let unique: BTreeSet<_> = cookie.attributes.iter().map(|(name, _)| name).collect();
+    if unique.len() < cookie.attributes.len() {
         fields.note(Code::Duplicate, "attributes", "names an attribute twice", "keep one");
     }
+    cookie
 }
 
 fn locality(fields: &mut Fields<'_, '_>) {
@@ -207,5 +232,9 @@ fn warmup(fields: &mut Fields<'_, '_>) {
     fields.optional("aggression", number(1.0, f64::MAX));
 }
 
-/// Envoy's upper bound, kept so that a document means the same there.
+/// Istio's defaults.
+const RING_POINTS: u32 = 1024;
+const MAGLEV_ENTRIES: u32 = 65_537;
+/// Envoy's upper bounds, kept so that a document means the same there.
+const RING_POINTS_MAX: i64 = 8 * 1024 * 1024;
 const MAGLEV_ENTRIES_MAX: i64 = 5_000_011;

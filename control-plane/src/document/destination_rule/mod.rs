@@ -1,13 +1,12 @@
 //! DestinationRule: how a host's endpoints are grouped into subsets, chosen and spoken to.
 //!
-//! Subsets, the simple balancers and `tls` are honoured; the other blocks of a traffic policy are read for their
+//! Subsets, balancers and `tls` are honoured; the other blocks of a traffic policy are read for their
 //! errors and refused by name.
 
 mod load_balancer;
 mod tls;
 mod traffic_policy;
 
-pub use load_balancer::SimpleBalancer;
 pub use tls::{TlsMode, TlsSettings};
 pub use traffic_policy::{PolicyBlocks, PortPolicy, TrafficPolicy};
 

@@ -2,12 +2,14 @@
 //!
 //! A block is overridden as a whole (ISTIO-FIELDS §2.4), so each is optional on its own.
 
+use mesh_core::resource::BalancerPolicy;
+
 use super::super::fields::Fields;
 use super::super::finding::Code;
 use super::super::scalar::{boolean, choice, duration, duration_or_zero, integer, number, port, unsigned};
 use super::super::value::{Value, object};
 use super::super::yaml::Span;
-use super::load_balancer::{self, SimpleBalancer};
+use super::load_balancer;
 use super::tls::{self, TlsSettings};
 
 /// A traffic policy, as far as it is honoured.
@@ -25,7 +27,7 @@ pub struct TrafficPolicy {
 #[derive(Clone, Debug, Default)]
 pub struct PolicyBlocks {
     /// How an endpoint is chosen.
-    pub load_balancer: Option<SimpleBalancer>,
+    pub load_balancer: Option<BalancerPolicy>,
     /// How connections are secured.
     pub tls: Option<TlsSettings>,
 }

@@ -5,6 +5,35 @@ use super::*;
 const NETWORKING: &str = "networking.istio.io/v1";
 
 #[test]
+fn consistent_hashing_has_one_key_and_one_table() {
+    let row = |hash: &str, wanted: &[(Code, &str)]| {
+        let spec = format!("{{host: a, trafficPolicy: {{loadBalancer: {{consistentHash: {{{hash}}}}}}}}}");
+        let prefix = "trafficPolicy.loadBalancer.consistentHash";
+        let fields: Vec<String> = wanted.iter().map(|(_, field)| format!("{prefix}{field}")).collect();
+        let wanted: Vec<_> = wanted.iter().zip(&fields).map(|((code, _), field)| (*code, &**field)).collect();
+        check(&document("networking.istio.io/v1", "DestinationRule", &spec), &wanted);
+    };
+    row("httpHeaderName: x-user", &[]);
+    row("httpQueryParameterName: user, maglev: {tableSize: 251}", &[]);
+    row("useSourceIp: true, ringHash: {minimumRingSize: 0}", &[]);
+    row("httpCookie: {name: uid, path: /, ttl: 0s, attributes: [{name: Secure}]}, maglev: {}", &[]);
+    row("httpHeaderName: x, minimumRingSize: 7", &[(Code::Deprecated, ".minimumRingSize")]);
+    row("httpHeaderName: ':path'", &[(Code::InvalidValue, ".httpHeaderName")]);
+    row("httpHeaderName: host", &[(Code::InvalidValue, ".httpHeaderName")]);
+    row("httpHeaderName: ''", &[(Code::InvalidValue, ".httpHeaderName")]);
+    row("httpQueryParameterName: a&b", &[(Code::InvalidValue, ".httpQueryParameterName")]);
+    row("httpCookie: {name: a b}", &[(Code::InvalidValue, ".httpCookie")]);
+    row("httpCookie: {ttl: 1s}", &[(Code::MissingField, ".httpCookie.name")]);
+    row("httpCookie: {name: a, path: /;b}", &[(Code::InvalidValue, ".httpCookie")]);
+    row("httpHeaderName: x, maglev: {tableSize: 1000}", &[(Code::InvalidValue, ".maglev.tableSize")]);
+    row(
+        "httpHeaderName: x, ringHash: {minimumRingSize: 8388609}",
+        &[(Code::InvalidValue, ".ringHash.minimumRingSize")],
+    );
+    row("maglev: {tableSize: 3}", &[(Code::Suspicious, "")]);
+}
+
+#[test]
 fn destination_rules() {
     let row =
         |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "DestinationRule", spec), wanted);

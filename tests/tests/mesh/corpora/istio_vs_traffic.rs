@@ -1,5 +1,6 @@
 //! VirtualServices: request in, answer out.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use control_plane::document::Source;
@@ -23,10 +24,24 @@ const WORLD: &str = "
 fn virtual_services_route_as_istio_does() {
     let Some(folder) = folder("istio-vs-traffic") else { return };
     let mut tally = Tally::new("istio-vs-traffic");
-    for (asked, case) in all(&folder) {
+    for (mut asked, case) in all(&folder) {
+        if !case["expect"]["distinct_endpoints"].is_null() {
+            asked.sources.push(Source::file("endpoints.yaml", endpoints()));
+        }
         tally.case(&asked.name, outcome(run(&asked, &case)));
     }
-    tally.finish(17);
+    tally.finish(20);
+}
+
+/// Five endpoints of `b`, for cases that tell them apart.
+fn endpoints() -> String {
+    let entry = |last| {
+        format!(
+            "{{apiVersion: networking.istio.io/v1, kind: WorkloadEntry, metadata: {{name: b{last}, namespace: ns1}}, \
+             spec: {{address: 10.0.0.{last}, labels: {{app: b, security.istio.io/tlsMode: istio}}}}}}\n---\n"
+        )
+    };
+    (1..=5).map(entry).collect()
 }
 
 /// The questions of the corpus.
@@ -65,7 +80,7 @@ fn question(case: &Value) -> Value {
     json!({
         "method": request["method"].as_str().unwrap_or("GET"), "url": format!("http://{dialled}{}", text(request, "path")),
         "headers": headers, "protocol": request["protocol"].as_str().unwrap_or("http"),
-        "from": {"namespace": "ns1", "service_account": "a"},
+        "from": {"namespace": "ns1", "service_account": "a", "ip": "127.0.0.1"},
     })
 }
 
@@ -79,7 +94,29 @@ fn run(asked: &Asked, case: &Value) -> Result<(), Outcome> {
         followed["url"] = json!(redirect.location);
         decision = ask(&mut explainer, followed)?;
     }
-    compare(&decision, &case["expect"])
+    compare(&decision, &case["expect"])?;
+    match &case["expect"]["distinct_endpoints"] {
+        Value::Null => Ok(()),
+        wanted => same("the one endpoint", one_endpoint(&mut explainer, asked, case)?, *wanted == json!(1)),
+    }
+}
+
+/// Whether requests, one after the other, are sure to meet one endpoint; a client that keeps cookies brings them back.
+fn one_endpoint(explainer: &mut Explainer, asked: &Asked, case: &Value) -> Result<bool, Outcome> {
+    let mut question = asked.question.clone();
+    let mut met = BTreeSet::new();
+    for draw in [0.1, 0.3, 0.5, 0.7, 0.9] {
+        question["draw"] = json!(draw);
+        let decision = ask(explainer, question.clone())?;
+        same("how many endpoints there are", decision.destinations[0].endpoints.len(), 5)?;
+        met.insert(decision.endpoint);
+        let told = decision.response_headers.add.iter().filter(|(name, _)| name == "set-cookie");
+        let told = told.filter(|_| case["request"]["keep_cookies"] == json!(true));
+        let cookies = told.filter_map(|(_, cookie)| cookie.split(';').next());
+        let headers = question["headers"].as_array_mut().expect("a list");
+        headers.extend(cookies.map(|cookie| json!(["cookie", cookie])));
+    }
+    Ok(met.len() == 1 && !met.contains(&None))
 }
 
 fn compare(decision: &Decision, expect: &Value) -> Result<(), Outcome> {

@@ -67,6 +67,8 @@ pub(super) enum See {
     ServerName,
     /// All who answered one of the calls.
     Tally,
+    /// How many answered the calls between them.
+    Count,
     /// Whether a call came to somebody twice: `never` or `sometimes`.
     Again,
     /// Whether the calls went from one to the next each time: `in turn` or `at random`.
@@ -274,6 +276,7 @@ impl Observation {
                 let who: BTreeSet<String> = self.answers.iter().map(Answer::who).collect();
                 joined(who.into_iter().collect())
             }
+            See::Count => self.answers.iter().map(Answer::who).collect::<BTreeSet<_>>().len().to_string(),
             See::Turns => {
                 let in_turn = got.windows(2).all(|two| two[0].who != two[1].who);
                 if in_turn { "in turn".to_owned() } else { "at random".to_owned() }

@@ -6,6 +6,7 @@ use super::case::{Case, case, document, named};
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = groups();
     cases.extend(balancers());
+    cases.extend(hashes());
     cases.extend(tls());
     cases
 }
@@ -65,6 +66,45 @@ fn balancers() -> Vec<Case> {
         case(format!("{place}.loadBalancer.simple"), documents, ask.clone(), "in turn", "at random")
     };
     rows.into_iter().map(row).collect()
+}
+
+/// By what endpoints are met again: calls that are alike come to one of two, others to both.
+fn hashes() -> Vec<Case> {
+    let row = |field: &'static str, hash: &str, ask: Ask, base: &'static str, flipped: &'static str| {
+        let rows = everywhere("pair", 9080, &format!("loadBalancer: {{consistentHash: {{{hash}}}}}"));
+        rows.into_iter().map(move |(place, documents)| {
+            let field = format!("{place}.loadBalancer.consistentHash.{field}");
+            case(field, documents, ask.clone(), base, flipped)
+        })
+    };
+    let alike = get("http://pair:9080/?a=x").header("x-a", "x").header("cookie", "a=x");
+    let alike = |field, hash: &str| row(field, hash, alike.clone().times(20).see(See::Count), "1", "2");
+    let told = |field, more: &str, base, flipped| {
+        let hash = format!("httpCookie: {{name: uid, {more}}}");
+        row(field, &hash, get("http://pair:9080/").see(See::Attributes), base, flipped)
+    };
+    let attribute = |part: &str| format!("ttl: 0s, attributes: [{{{part}}}]");
+    let rows = [
+        alike("httpHeaderName", "httpHeaderName: <<x-a -> x-b>>"),
+        alike("httpQueryParameterName", "httpQueryParameterName: <<a -> b>>"),
+        alike("useSourceIp", "useSourceIp: <<true -> false>>"),
+        alike("httpCookie.name", "httpCookie: {name: <<a -> b>>}"),
+        told("httpCookie.ttl", "ttl: <<60s -> 0s>>", "Max-Age=60; HttpOnly", "HttpOnly"),
+        told("httpCookie.path", "ttl: 0s, path: <</a -> /b>>", "Path=/a; HttpOnly", "Path=/b; HttpOnly"),
+        told(
+            "httpCookie.attributes[].name",
+            &attribute("name: <<Secure -> Partitioned>>"),
+            "Secure; HttpOnly",
+            "Partitioned; HttpOnly",
+        ),
+        told(
+            "httpCookie.attributes[].value",
+            &attribute("name: SameSite, value: <<Lax -> Strict>>"),
+            "SameSite=Lax; HttpOnly",
+            "SameSite=Strict; HttpOnly",
+        ),
+    ];
+    rows.into_iter().flatten().collect()
 }
 
 /// A host outside the mesh that is spoken to in TLS.

@@ -62,6 +62,7 @@ pub(super) fn reasons(kind: Kind) -> Vec<Reason> {
         ],
         Kind::ServiceEntry => vec![silent("endpoints[].locality", LOCALITY)],
         Kind::WorkloadEntry => vec![silent("locality", LOCALITY)],
+        Kind::DestinationRule => TABLE_SIZES.map(|field| silent(field, TABLE_SIZE)).into(),
         Kind::VirtualService => vec![name("http[].name"), name("http[].match[].name")],
         Kind::HttpRoute => {
             let mut reasons = route();
@@ -73,6 +74,22 @@ pub(super) fn reasons(kind: Kind) -> Vec<Reason> {
     }
 }
 
+const TABLE_SIZES: [&str; 12] = [
+    "trafficPolicy.loadBalancer.consistentHash.minimumRingSize",
+    "trafficPolicy.loadBalancer.consistentHash.ringHash.minimumRingSize",
+    "trafficPolicy.loadBalancer.consistentHash.maglev.tableSize",
+    "trafficPolicy.portLevelSettings[].loadBalancer.consistentHash.minimumRingSize",
+    "trafficPolicy.portLevelSettings[].loadBalancer.consistentHash.ringHash.minimumRingSize",
+    "trafficPolicy.portLevelSettings[].loadBalancer.consistentHash.maglev.tableSize",
+    "subsets[].trafficPolicy.loadBalancer.consistentHash.minimumRingSize",
+    "subsets[].trafficPolicy.loadBalancer.consistentHash.ringHash.minimumRingSize",
+    "subsets[].trafficPolicy.loadBalancer.consistentHash.maglev.tableSize",
+    "subsets[].trafficPolicy.portLevelSettings[].loadBalancer.consistentHash.minimumRingSize",
+    "subsets[].trafficPolicy.portLevelSettings[].loadBalancer.consistentHash.ringHash.minimumRingSize",
+    "subsets[].trafficPolicy.portLevelSettings[].loadBalancer.consistentHash.maglev.tableSize",
+];
+const TABLE_SIZE: &str =
+    "it is how evenly many keys are spread, which no request can tell; `mesh-core`, `balance::hash_table`";
 const LOCALITY: &str =
     "it is told to clients, and chooses once a field that balances by locality is honoured";
 

@@ -38,7 +38,7 @@ async fn gateway_api_conformance() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn virtual_services() {
-    drive("istio-vs-traffic", istio_vs_traffic::asked, "istio-vs-traffic, on sockets", 17).await;
+    drive("istio-vs-traffic", istio_vs_traffic::asked, "istio-vs-traffic, on sockets", 20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
