@@ -220,8 +220,8 @@ impl Judge<'_> {
     }
 }
 
-/// What becomes of a transport (ISTIO-FIELDS §2.7.3). Ports that are not declared to be TCP are the mesh's own servers,
-/// which speak HTTP.
+/// What becomes of a transport (ISTIO-FIELDS §2.7.3). Where a port is not declared, the server listens for what is asked about:
+/// one that speaks HTTP ends TLS itself, one that takes bytes passes on what is not the mesh's.
 fn transport_result(
     listener: &InboundListener,
     transport: Transport,
@@ -229,7 +229,7 @@ fn transport_result(
     port: PortProtocol,
 ) -> TransportResult {
     let speaks_http = matches!(port, PortProtocol::Http | PortProtocol::Http2);
-    let opaque = matches!(port, PortProtocol::Tcp | PortProtocol::Tls);
+    let opaque = matches!(port, PortProtocol::Tcp | PortProtocol::Tls) || is_connection && !speaks_http;
     let taken = match is_connection && speaks_http {
         true => TransportResult::ProtocolError,
         false => TransportResult::Accepted,

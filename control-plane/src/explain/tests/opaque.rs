@@ -148,6 +148,24 @@ fn a_port_is_used_as_it_is_declared_or_refused_by_name() {
 }
 
 #[test]
+fn foreign_tls_passes_to_whoever_listens_for_bytes() {
+    let at = json!({"labels": {"app": "db"}});
+    let result = |url: &str| {
+        let question = json!({"url": url, "transport": "tls", "inbound_only": true, "at": at});
+        ask(&with(RULES), question)["inbound"]["transport_result"].clone()
+    };
+    // Of port 9 nobody has declared what is spoken there: who listens for bytes takes them, who serves requests ends TLS itself.
+    for (url, expected) in [
+        ("tcp://db:5432", "forward_untouched"),
+        ("tcp://db:9", "forward_untouched"),
+        ("http://db:9/", "refused"),
+        ("tcp://db:80", "refused"),
+    ] {
+        assert_eq!(result(url), json!(expected), "{url}");
+    }
+}
+
+#[test]
 fn a_connection_sticks_to_its_callers_identity() {
     let sticky = with(RULES).replace(
         "kind: VirtualService\nmetadata: {name: db}",

@@ -26,7 +26,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "serviceentry-valid [0] full",
         "`001:db8::` without quotes is a mapping in YAML",
     ),
-    ("istio-peer-authn", "matrix tls to auto port PERMISSIVE", UNDECLARED),
     ("istio-peer-authn", "matrix https to auto port PERMISSIVE", UNDECLARED),
     ("istio-peer-authn", "matrix passthrough https PERMISSIVE", UNDECLARED),
     ("istio-vs-delegate", "regex uri in delegate and root does not have uri", EXPRESSION),
@@ -40,9 +39,9 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The mesh's servers terminate TLS themselves, so that there is no application behind to pass foreign TLS to.
+/// The mesh's servers of requests terminate TLS themselves, so that there is no application behind to pass foreign TLS to.
 const UNDECLARED: &str =
-    "a server in the mesh's own process terminates TLS on every port that is not declared TCP";
+    "a server of requests in the mesh's own process terminates TLS on every port that is not declared TCP";
 /// An optional feature of the Gateway API (`MeshClusterIPMatching`), which Istio does not have either.
 const BY_HOST: &str =
     "the Host header says which host of the mesh is meant, not the address that was dialled";
