@@ -8,7 +8,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mesh_server::Peer;
+use mesh_server::{Conn, Peer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// By this header of a request a test finds what became of it.
 pub const CALL: &str = "x-test-call";
@@ -23,14 +24,14 @@ struct State {
     answer: HeaderMap,
 }
 
-/// A request as an application got it.
+/// A request as an application got it, or a connection of bytes, of which all but the first three fields is empty.
 #[derive(Debug, Clone)]
 pub struct Received {
     /// Where the application listens.
     pub address: SocketAddr,
     /// The caller, as its certificate proved it.
     pub principal: Option<String>,
-    /// The value of [`CALL`].
+    /// The value of [`CALL`], or all bytes of a connection as [`spelled`].
     pub call: String,
     /// The method.
     pub method: String,
@@ -52,6 +53,19 @@ impl Recorder {
         })
     }
 
+    /// An application that listens at `address` and sends back the bytes of a connection, once it has read the last of them.
+    pub async fn echo(&self, address: SocketAddr, mut conn: Conn) {
+        let mut read = Vec::new();
+        // A connection that breaks off has reached the application all the same.
+        let _ = conn.read_to_end(&mut read).await;
+        let received = Received::of_bytes(address, conn.peer(), &read);
+        self.state().received.push(received);
+        if conn.write_all(&read).await.is_ok() {
+            // The caller may have gone by now.
+            let _ = conn.shutdown().await;
+        }
+    }
+
     /// Sends these headers with each answer from now on.
     pub fn answer_with(&self, headers: HeaderMap) {
         self.state().answer = headers;
@@ -60,6 +74,11 @@ impl Recorder {
     /// What came of a call, and of its copies.
     pub fn received(&self, call: &str) -> Vec<Received> {
         self.state().received.iter().filter(|one| one.call == call).cloned().collect()
+    }
+
+    /// All that has come.
+    pub fn all(&self) -> Vec<Received> {
+        self.state().received.clone()
     }
 
     /// Forgets what has come.
@@ -103,6 +122,23 @@ impl Received {
             headers: headers.map(|(name, value)| (name.to_string(), text(value))).collect(),
         }
     }
+
+    fn of_bytes(address: SocketAddr, peer: &Peer, bytes: &[u8]) -> Self {
+        Self {
+            address,
+            principal: peer.principal().map(str::to_owned),
+            call: spelled(bytes),
+            method: String::new(),
+            authority: String::new(),
+            path: String::new(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// Bytes in hexadecimal.
+pub fn spelled(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");

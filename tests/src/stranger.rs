@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mesh_core::identity::{ALPN_HTTP1, ALPN_HTTP2, IdentitySource, provider};
+use mesh_core::identity::{ALPN_HTTP1, ALPN_HTTP2, ALPN_OPAQUE, IdentitySource, provider};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -66,49 +66,102 @@ impl Stranger {
     /// # Panics
     /// Where nobody listens there, or does not come to an end.
     pub async fn call(&self, server: SocketAddr, request: &[u8]) -> Told {
+        let protocol = if request.starts_with(b"PRI ") { ALPN_HTTP2 } else { ALPN_HTTP1 };
+        let told = self.talk(server, request, Some(protocol), Ending::TheServers).await;
+        told.expect("a stranger is turned away in time")
+    }
+
+    /// Connects, sends `bytes` and their end, and listens to the end; none where it does not come.
+    ///
+    /// # Panics
+    /// Where nobody listens there.
+    pub async fn exchange(&self, server: SocketAddr, bytes: &[u8]) -> Option<Told> {
+        self.talk(server, bytes, self.protocol_of_bytes(), Ending::Ours).await
+    }
+
+    /// With what it begins a connection of bytes: nothing, or the first record of TLS.
+    ///
+    /// # Panics
+    /// Never: a greeting is written to memory.
+    pub fn greeting(&self) -> Vec<u8> {
+        let mut greeting = Vec::new();
+        if let Some(config) = self.config(self.protocol_of_bytes()) {
+            let mut tls = ClientConnection::new(Arc::new(config), name()).expect("a good configuration");
+            tls.write_tls(&mut greeting).expect("memory takes everything");
+        }
+        greeting
+    }
+
+    /// Only a member knows what the mesh calls its bytes.
+    fn protocol_of_bytes(&self) -> Option<&'static [u8]> {
+        matches!(self, Self::Showing(..)).then_some(ALPN_OPAQUE)
+    }
+
+    async fn talk(
+        &self,
+        server: SocketAddr,
+        said: &[u8],
+        protocol: Option<&[u8]>,
+        ending: Ending,
+    ) -> Option<Told> {
         let socket = TcpStream::connect(server).await.expect("somebody listens");
         let address = socket.local_addr().expect("a connected socket has an address");
         let mut answer = Vec::new();
         let talk = async {
-            match self.config() {
-                None => converse(socket, request, &mut answer).await,
-                Some(mut config) => {
-                    let protocol = if request.starts_with(b"PRI ") { ALPN_HTTP2 } else { ALPN_HTTP1 };
-                    config.alpn_protocols = vec![protocol.to_vec()];
-                    let name = ServerName::try_from("echo").expect("a DNS name");
-                    let tls = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
-                    converse(tls, request, &mut answer).await
+            match self.config(protocol) {
+                None => converse(socket, said, ending, &mut answer).await,
+                Some(config) => {
+                    let tls = TlsConnector::from(Arc::new(config)).connect(name(), socket).await?;
+                    converse(tls, said, ending, &mut answer).await
                 }
             }
         };
-        let end = tokio::time::timeout(PATIENCE, talk).await.expect("a stranger is turned away in time");
-        Told { address, answer, error: end.err() }
+        let end = tokio::time::timeout(PATIENCE, talk).await.ok()?;
+        Some(Told { address, answer, error: end.err() })
     }
 
-    fn config(&self) -> Option<ClientConfig> {
+    fn config(&self, protocol: Option<&[u8]>) -> Option<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has TLS 1.3")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(AnyServer));
-        Some(match self {
+        let mut config = match self {
             Self::Plaintext => return None,
             Self::Nameless => builder.with_no_client_auth(),
             Self::Showing(chain, key) => builder
                 .with_client_auth_cert(chain.clone(), key.clone_key())
                 .expect("the key belongs to the certificate"),
-        })
+        };
+        config.alpn_protocols = protocol.into_iter().map(<[u8]>::to_vec).collect();
+        Some(config)
     }
+}
+
+/// Whose end of what is said ends a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    TheServers,
+    /// The server answers when it has read all.
+    Ours,
+}
+
+fn name() -> ServerName<'static> {
+    ServerName::try_from("echo").expect("a DNS name")
 }
 
 /// In TLS 1.3 a client is done before the server has looked at its certificate, so the refusal comes with the first read.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    request: &[u8],
+    said: &[u8],
+    ending: Ending,
     answer: &mut Vec<u8>,
 ) -> io::Result<()> {
-    stream.write_all(request).await?;
+    stream.write_all(said).await?;
     stream.flush().await?;
+    if ending == Ending::Ours {
+        stream.shutdown().await?;
+    }
     stream.read_to_end(answer).await.map(|_| ())
 }
 

@@ -93,7 +93,7 @@ fn received(decision: &Decision, called: &Called, served: &BTreeSet<SocketAddr>)
     let inbound = decision.inbound.as_ref();
     let inbound = inbound.ok_or_else(|| Outcome::Wrong("explain says nothing of the server".to_owned()))?;
     let status = called.status.map(|status| status.as_u16());
-    if inbound.transport_result != TransportResult::Accepted {
+    if matches!(inbound.transport_result, TransportResult::Refused | TransportResult::ProtocolError) {
         same("whether there is a good answer", status == Some(200), false)?;
         return same("those who let it in", addresses(&called.received), BTreeSet::new());
     }
@@ -108,13 +108,16 @@ fn received(decision: &Decision, called: &Called, served: &BTreeSet<SocketAddr>)
     if !served.contains(&received.address) {
         return Err(Outcome::Wrong(format!("{} has received it, not one of {served:?}", received.address)));
     }
-    let expected = inbound.request.as_ref();
-    same("the authority", Some(received.authority.as_str()), expected.map(|one| one.authority.as_str()))?;
-    same("the path", Some(received.path.as_str()), expected.map(|one| one.path.as_str()))?;
+    same("the caller", received.principal.as_deref(), inbound.principal.as_deref())?;
+    let Some(expected) = &inbound.request else {
+        same("what the application read of the connection", &received.call, &called.id)?;
+        return same("what came back", &called.body, &called.id);
+    };
+    same("the authority", &received.authority, &expected.authority)?;
+    same("the path", &received.path, &expected.path)?;
     let method = decision.upstream_request.as_ref().map(|request| request.method.as_str());
     same("the method", received.method.as_str(), method.unwrap_or(received.method.as_str()))?;
-    same("the caller", received.principal.as_deref(), inbound.principal.as_deref())?;
-    let expected = expected.map_or(&[][..], |request| &request.headers);
+    let expected = &expected.headers[..];
     let (told, others): (Vec<_>, Vec<_>) =
         received.headers.iter().cloned().partition(|(name, _)| name == EXPECTED_TIMEOUT);
     same("the headers received", headers(&others, expected), headers(expected, &[]))?;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use control_plane::document::Source;
+use control_plane::model::Protocol;
 use serde_json::{Value, json};
 
 use super::super::{items, source, text};
@@ -26,6 +27,13 @@ pub(super) struct Workload {
     pub(super) labels: Labels,
 }
 
+/// What a server reads on one of its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Carries {
+    Requests,
+    Bytes,
+}
+
 /// A service, whichever kind of document declares it.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -34,6 +42,8 @@ pub(super) struct Service {
     pub(super) selector: Labels,
     /// The workload's port by the service's.
     pub(super) ports: BTreeMap<u16, u16>,
+    /// What the workload's ports are declared to carry; nothing of those that leave it open.
+    pub(super) declared: BTreeMap<u16, Carries>,
 }
 
 impl Documents {
@@ -175,14 +185,28 @@ fn service(document: &Value) -> Option<Service> {
         }
         _ => return None,
     };
-    let ports = items(spec, "ports").iter();
-    let number = |port: &Value| port[number].as_u64().and_then(|number| u16::try_from(number).ok());
+    let ports = items(spec, "ports");
+    let number_of = |port: &Value| port[number].as_u64().and_then(|number| u16::try_from(number).ok());
     Some(Service {
         hosts,
         namespace: namespace.to_owned(),
         selector: labels_of(selector),
-        ports: ports.filter_map(|port| Some((number(port)?, target(port, "port")))).collect(),
+        ports: ports.iter().filter_map(|port| Some((number_of(port)?, target(port, "port")))).collect(),
+        declared: ports
+            .iter()
+            .filter_map(|port| Some((target(port, "port"), declared(port, number)?)))
+            .collect(),
     })
+}
+
+/// What a port is declared to carry. A ServiceEntry's `protocol` says it, a Service's is the transport's.
+fn declared(port: &Value, number: &str) -> Option<Carries> {
+    let declared = if number == "port" { &port["appProtocol"] } else { &port["protocol"] };
+    match Protocol::of(declared.as_str(), text(port, "name")) {
+        Protocol::Http | Protocol::Http2 => Some(Carries::Requests),
+        Protocol::Tls | Protocol::Tcp => Some(Carries::Bytes),
+        Protocol::Undeclared => None,
+    }
 }
 
 fn workload(deployment: &Value) -> Workload {

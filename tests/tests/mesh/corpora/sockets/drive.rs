@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::super::{Asked, Outcome, same};
 use super::agreement::{self, application_headers, endpoints, essence, holds};
+use super::bytes;
 use super::call::{Called, Letter, call, send};
 use super::copies::Copies;
-use super::documents::{Documents, Labels, Workload};
-use super::fleet::Fleet;
+use super::documents::{Carries, Documents, Labels, Service, Workload};
+use super::fleet::{Fleet, Ports};
 use super::question::{Drivable, Way, drivable, serving};
 
 /// How often a call is made that has one end.
@@ -141,7 +142,10 @@ impl Driver {
                 break;
             }
             self.fleet.recorder.answer_with(application_headers(decision));
-            let called = call(caller, question, &self.fleet.recorder, copies.sure()).await?;
+            let called = match bytes::carried(question, decision) {
+                Carries::Requests => call(caller, question, &self.fleet.recorder, copies.sure()).await?,
+                Carries::Bytes => bytes::connect(caller, question, &self.fleet.recorder).await?,
+            };
             met.insert(meets(&ends, &called)?);
             copies.note(&called)?;
         }
@@ -198,6 +202,10 @@ impl Driver {
         };
         let server = served.first().copied();
         let server = server.ok_or_else(|| Outcome::Wrong("nobody serves".to_owned()))?;
+        if bytes::carried(question, decision) == Carries::Bytes {
+            let called = bytes::send(caller, server, transport, decision, &self.fleet.recorder).await?;
+            return holds(decision, &called, &served);
+        }
         let (_, rest) = question.url.split_once("://").unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
         let said = question.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
@@ -260,16 +268,16 @@ fn meets(ends: &[(f64, Decision)], called: &Called) -> Result<usize, Outcome> {
 }
 
 /// Who is to serve, and on which ports: what the documents describe, and whatever else the question presumes.
-fn wanted(
-    documents: &Documents,
-    question: &Question,
-    decision: &Decision,
-) -> BTreeMap<Workload, BTreeSet<u16>> {
-    let mut wanted: BTreeMap<Workload, BTreeSet<u16>> = BTreeMap::new();
+fn wanted(documents: &Documents, question: &Question, decision: &Decision) -> BTreeMap<Workload, Ports> {
+    let mut wanted: BTreeMap<Workload, Ports> = BTreeMap::new();
     let services = documents.services();
+    let asked = bytes::carried(question, decision);
+    let listens =
+        |workload: &Workload, port: u16| (port, declared(&services, workload, port).unwrap_or(asked));
     for workload in documents.workloads() {
         let selecting = services.iter().filter(|service| service.selects(&workload));
-        let ports: BTreeSet<u16> = selecting.flat_map(|service| service.ports.values().copied()).collect();
+        let ports = selecting.flat_map(|service| service.ports.values());
+        let ports: Ports = ports.map(|port| listens(&workload, *port)).collect();
         if !ports.is_empty() {
             wanted.insert(workload, ports);
         }
@@ -283,14 +291,26 @@ fn wanted(
             let labels = service.selector.clone().into_iter().chain(labels).collect();
             let workload =
                 Workload { namespace: service.namespace.clone(), account: "default".to_owned(), labels };
-            wanted.entry(workload).or_default().extend(service.ports.values());
+            let ports: Ports = service.ports.values().map(|port| listens(&workload, *port)).collect();
+            wanted.entry(workload).or_default().extend(ports);
         }
     }
     if question.inbound_only {
         let (at, port) = server(documents, question);
-        wanted.entry(at).or_default().insert(port);
+        // A request may be asked about at a port of bytes: how a server listens says what it reads.
+        let carries = match declared(&services, &at, port) {
+            Some(Carries::Requests) => Carries::Requests,
+            _ => asked,
+        };
+        wanted.entry(at).or_default().insert(port, carries);
     }
     wanted
+}
+
+/// What the services of a workload say of its port.
+fn declared(services: &[Service], workload: &Workload, port: u16) -> Option<Carries> {
+    let selecting = services.iter().filter(|service| service.selects(workload));
+    selecting.filter_map(|service| service.declared.get(&port)).copied().next()
 }
 
 /// The labels beside its selector that each of a service's destinations asks for.

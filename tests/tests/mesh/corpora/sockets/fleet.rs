@@ -12,24 +12,27 @@ use control_plane::admin::proto::{
 };
 use control_plane::admin::{Client, Credential};
 use mesh_core::Mesh;
-use mesh_server::Server;
+use mesh_server::{MeshListener, OpaqueListener, Server};
 use mesh_tests::{ControlPlane, Recorder};
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::documents::{Documents, Labels, Workload, carries};
+use super::documents::{Carries, Documents, Labels, Workload, carries};
 
 /// How long the mesh may take to know of what was changed.
 const SETTLED: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(10);
+
+/// The ports of a member, and what it reads there.
+pub(super) type Ports = BTreeMap<u16, Carries>;
 
 /// A control plane, and who has joined it.
 pub(super) struct Fleet {
     _control_plane: ControlPlane,
     admin: Client,
     pub(super) recorder: Recorder,
-    members: BTreeMap<(Workload, BTreeSet<u16>), Member>,
+    members: BTreeMap<(Workload, Ports), Member>,
     /// Who serves no more and has yet to be forgotten.
     leaving: Vec<Mesh>,
     callers: BTreeMap<Workload, Mesh>,
@@ -73,8 +76,8 @@ impl Fleet {
     }
 
     /// Has these serve and nobody else.
-    pub(super) async fn serve(&mut self, wanted: &BTreeMap<Workload, BTreeSet<u16>>) {
-        let unwanted = |(workload, ports): &(Workload, BTreeSet<u16>)| wanted.get(workload) != Some(ports);
+    pub(super) async fn serve(&mut self, wanted: &BTreeMap<Workload, Ports>) {
+        let unwanted = |(workload, ports): &(Workload, Ports)| wanted.get(workload) != Some(ports);
         let ending: Vec<_> = self.members.extract_if(.., |key, _| unwanted(key)).collect();
         let ending = ending.into_iter().map(|(_, member)| member.stop());
         self.leaving.extend(futures_util::future::join_all(ending).await);
@@ -87,7 +90,7 @@ impl Fleet {
         }
     }
 
-    async fn join_and_serve(&mut self, workload: &Workload, ports: &BTreeSet<u16>) -> Member {
+    async fn join_and_serve(&mut self, workload: &Workload, ports: &Ports) -> Member {
         let name = format!("member-{}", self.joined);
         let mesh = self.join(workload, &name, ports).await;
         // Any of sixteen million, of which other tests at this moment have a few dozen.
@@ -95,16 +98,25 @@ impl Fleet {
         let address = IpAddr::V4(Ipv4Addr::new(127, second.max(1), third, last.clamp(1, 254)));
         let (stop, stopped) = watch::channel(());
         let mut servers = Vec::new();
-        for port in ports {
-            let server =
-                Server::builder(&mesh).service(format!("{name}:{port}")).drain_notice(Duration::ZERO);
-            let server = server.bind(SocketAddr::new(address, *port)).await;
-            let server = server.expect("nobody else has this address");
-            let routes = self.recorder.router(server.address());
+        for (port, carries) in ports {
+            let service = format!("{name}:{port}");
+            let address = SocketAddr::new(address, *port);
             let mut stopped = stopped.clone();
             // Its sender's end is the word.
             let stopped = async move { drop(stopped.changed().await) };
-            servers.push(tokio::spawn(server.serve_with_shutdown(routes, stopped)));
+            servers.push(match carries {
+                Carries::Requests => {
+                    let server = Server::builder(&mesh).service(service).drain_notice(Duration::ZERO);
+                    let server = server.bind(address).await.expect("nobody else has this address");
+                    let routes = self.recorder.router(address);
+                    tokio::spawn(server.serve_with_shutdown(routes, stopped))
+                }
+                Carries::Bytes => {
+                    let listener = MeshListener::builder(&mesh).service(service).bind_opaque(address).await;
+                    let listener = listener.expect("nobody else has this address");
+                    tokio::spawn(echo(listener, self.recorder.clone(), stopped))
+                }
+            });
         }
         Member { address, mesh, stop, servers }
     }
@@ -112,19 +124,19 @@ impl Fleet {
     /// The caller of this namespace, account and labels. What it dials first waits for what is applied by then.
     pub(super) async fn caller(&mut self, who: &Workload) -> Mesh {
         if !self.callers.contains_key(who) {
-            let mesh = self.join(who, "", &BTreeSet::new()).await;
+            let mesh = self.join(who, "", &Ports::new()).await;
             self.callers.insert(who.clone(), mesh);
         }
         self.callers[who].clone()
     }
 
-    async fn join(&mut self, who: &Workload, service: &str, ports: &BTreeSet<u16>) -> Mesh {
+    async fn join(&mut self, who: &Workload, service: &str, ports: &Ports) -> Mesh {
         self.joined += 1;
         let granted = |port: &u16| GrantedService { name: service.to_owned(), port: u32::from(*port) };
         let token = CreateTokenRequest {
             namespace: who.namespace.clone(),
             service_account: who.account.clone(),
-            services: ports.iter().map(granted).collect(),
+            services: ports.keys().map(granted).collect(),
             labels: who.labels.clone().into_iter().collect(),
             uses_max: 1,
             ..CreateTokenRequest::default()
@@ -138,7 +150,7 @@ impl Fleet {
     /// Where those listen that carry `labels`.
     pub(super) fn listening(&self, namespace: &str, labels: &Labels, port: u16) -> BTreeSet<SocketAddr> {
         let meant = self.members.iter().filter(|((workload, ports), _)| {
-            workload.namespace == namespace && carries(&workload.labels, labels) && ports.contains(&port)
+            workload.namespace == namespace && carries(&workload.labels, labels) && ports.contains_key(&port)
         });
         meant.map(|(_, member)| SocketAddr::new(member.address, port)).collect()
     }
@@ -146,7 +158,7 @@ impl Fleet {
     fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let members = self.members.iter();
         members
-            .flat_map(|((_, ports), member)| ports.iter().map(|port| SocketAddr::new(member.address, *port)))
+            .flat_map(|((_, ports), member)| ports.keys().map(|port| SocketAddr::new(member.address, *port)))
     }
 
     /// Replaces all documents by these, for callers that have known no others; says what is wrong with them where they are refused.
@@ -193,6 +205,26 @@ impl Fleet {
                 "{serving:?} of {wanted:?} serve, {behind} members are behind"
             );
             tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// Serves bytes until it is `stopped`.
+async fn echo(
+    mut listener: OpaqueListener,
+    recorder: Recorder,
+    stopped: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let address = listener.address();
+    let mut stopped = std::pin::pin!(stopped);
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            conn = listener.accept() => {
+                let (recorder, conn) = (recorder.clone(), conn?);
+                open.spawn(async move { recorder.echo(address, conn).await });
+            }
         }
     }
 }

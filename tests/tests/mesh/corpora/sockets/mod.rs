@@ -15,9 +15,10 @@
 //!
 //! [`question`] what can be driven, and as what · [`documents`] as they can run here, and who serves by them · [`fleet`] the
 //! members · [`drive`] one question after the other · [`call`] a request and what came of it · [`copies`] its mirrors ·
-//! [`agreement`] the comparison.
+//! [`bytes`] the same of a connection · [`agreement`] the comparison.
 
 mod agreement;
+mod bytes;
 mod call;
 mod copies;
 mod documents;
@@ -53,12 +54,12 @@ async fn what_is_exported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn authorization_policies() {
-    drive("istio-authz", istio_authz::asked, "istio-authz, on sockets", 96).await;
+    drive("istio-authz", istio_authz::asked, "istio-authz, on sockets", 102).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transports_of_servers() {
-    drive("istio-peer-authn", istio_peer_authn::asked, "istio-peer-authn, on sockets", 36).await;
+    drive("istio-peer-authn", istio_peer_authn::asked, "istio-peer-authn, on sockets", 63).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

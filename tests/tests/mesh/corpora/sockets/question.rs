@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use control_plane::explain::{
-    Decision, Explainer, Outcome as Answer, Protocol, Question, Transport, TransportResult,
-};
+use control_plane::explain::{Decision, Explainer, Outcome as Answer, Protocol, Question, Transport};
 use serde_json::{Value, json};
 
 use super::super::{Asked, Outcome, ask, read};
@@ -66,15 +64,10 @@ pub(super) fn drivable(asked: &Asked) -> Result<Vec<Drivable>, Outcome> {
     unanswered(&decision)?;
     let mut found = Vec::new();
     for (question, way, decision) in ways(&mut explainer, question, decision)? {
-        let refusal = decision.inbound.as_ref().map(|inbound| inbound.transport_result);
-        if refusal == Some(TransportResult::ForwardUntouched) {
-            return Err(not_drivable(
-                "TLS that passes to an application: the mesh's servers end it themselves",
-            ));
-        }
         let question: Question =
             serde_json::from_value(question).map_err(|error| Outcome::Wrong(error.to_string()))?;
-        if matches!(way, Way::AtTheServer(_)) && question.protocol() != Protocol::Http {
+        let by_hand = matches!(way, Way::AtTheServer(_));
+        if by_hand && matches!(question.protocol(), Protocol::Http2 | Protocol::Grpc) {
             return Err(not_drivable("HTTP/2 past the mesh's client"));
         }
         let from = caller(&question, &account);
@@ -93,7 +86,6 @@ fn impossible(question: &Value) -> Result<(), Outcome> {
     let reasons = [
         (question["gateway"].is_string(), "enters at a gateway"),
         (question["protocol"] == json!("ws"), "a WebSocket, for which explain's contract has no protocol"),
-        (question["protocol"] == json!("tcp") || url.starts_with("tcp:"), "opaque bytes"),
         (url.starts_with("https:"), "TLS of the caller's own"),
         (url.contains('<'), "dials an address that only a cluster knows"),
         (question["from"]["trust_domain"].is_string(), "a caller of another trust domain"),
@@ -158,11 +150,7 @@ fn ways(
                 let mut question = question.clone();
                 question["transport"] = json!(transport);
                 let decision = ask(explainer, question.clone())?;
-                let passes = decision.inbound.as_ref().map(|inbound| inbound.transport_result);
-                // What passes to an application by itself tells nothing of the server.
-                if passes != Some(TransportResult::ForwardUntouched) {
-                    all.push((question, Way::AtTheServer(transport), decision));
-                }
+                all.push((question, Way::AtTheServer(transport), decision));
             }
             Ok(all)
         }
