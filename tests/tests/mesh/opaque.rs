@@ -157,15 +157,12 @@ async fn connections_go_by_port_weight_caller_and_server_name() {
     control_plane.apply("ports.yaml", PORTS);
     control_plane.apply("rules.yaml", RULES);
     until_ruled(&web, "db:5432", "tcp[1]").await;
-    let asked = || [&v1, &v2].map(|version| version.asked.load(Ordering::SeqCst));
-    assert_eq!(asked(), [0, 0]);
-    for _ in 0..400 {
-        who(&web, "db:5432").await;
+    // Three standard deviations are passed by chance once in 450 times: a first sample that is off is drawn again, once.
+    let mut off = sample(&web, &v1, &v2).await;
+    if off > STANDARD_DEVIATIONS_3 {
+        off = sample(&web, &v1, &v2).await;
     }
-    let counts = asked();
-    // Three standard deviations of 400 draws at 1 in 4 are 26.
-    assert_eq!(counts[0] + counts[1], 400);
-    assert!(counts[1].abs_diff(100) <= 26, "{counts:?}");
+    assert!(off <= STANDARD_DEVIATIONS_3, "{off} connections from 3 to 1, twice");
 
     until_ruled(&web, "db:5433", "tcp[0]").await;
     let (_batch_mesh, batch) = caller(&control_plane, "batch", "app=batch").await;
@@ -183,6 +180,18 @@ async fn connections_go_by_port_weight_caller_and_server_name() {
     }
     let said = control_plane.mesh(&["explain", "GET", "tcp://db:8443", "--sni", "new.db.example.com"]);
     assert!(said.success().contains("tls[1]"));
+}
+
+/// Connects 400 times; returns by how many v2's count, taken by the receivers, is off one in four.
+async fn sample(connector: &MeshConnector, v1: &Instance, v2: &Instance) -> u64 {
+    let asked = || [v1, v2].map(|version| version.asked.load(Ordering::SeqCst));
+    let before = asked();
+    for _ in 0..400 {
+        who(connector, "db:5432").await;
+    }
+    let counts = [asked()[0] - before[0], asked()[1] - before[1]];
+    assert_eq!(counts[0] + counts[1], 400);
+    counts[1].abs_diff(100)
 }
 
 /// The application's own TLS, of which the mesh reads nothing.
@@ -257,4 +266,6 @@ async fn whom_policy_refuses_the_application_never_sees() {
     assert!(said.contains("refused") && said.contains("AuthorizationPolicy/default/db"), "{said}");
 }
 
+/// Of 400 draws at 1 in 4.
+const STANDARD_DEVIATIONS_3: u64 = 26;
 const WAIT: Duration = Duration::from_secs(30);
