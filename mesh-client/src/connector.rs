@@ -22,7 +22,7 @@ use mesh_core::route::OpaqueRule;
 use mesh_core::snapshot::{Cluster, HostConfig, OpaqueConfig};
 use mesh_core::trace::NoTrace;
 
-use crate::connection::{ConnectError, Opening, Spoken, Target};
+use crate::connection::{ConnectError, Opening, Spoken, Target, tls_towards};
 use crate::error::{ClientError, Failure};
 use crate::hash;
 use crate::host::{self, Destination};
@@ -196,7 +196,7 @@ impl MeshConnector {
     /// One endpoint, within the time that its cluster allows. It counts as busy from here on.
     async fn attempt(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<MeshStream, ConnectError> {
         let in_flight = endpoint.state.begin();
-        let tls = if endpoint.spec.mesh_mtls { &cluster.spec.tls } else { &UpstreamTls::Plaintext };
+        let tls = tls_towards(&cluster.spec, &endpoint.spec);
         let target = Target::Address(endpoint.spec.address);
         let opened = self.opening(&target, tls).within(cluster.spec.connect_timeout).await;
         let carrier = opened.inspect_err(|error| error.report(tls))?;

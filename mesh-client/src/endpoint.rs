@@ -12,7 +12,7 @@ use crate::pool::Pool;
 /// The endpoint's connections; made at first use, they live as long as the endpoint's runtime state.
 pub(crate) fn pool<'a>(endpoint: &'a Endpoint, cluster: &ClusterSpec, mesh: &Mesh) -> &'a Pool {
     let transport = endpoint.state.transport.get_or_init(|| {
-        let upstream = Upstream::of(cluster, endpoint.spec.mesh_mtls);
+        let upstream = Upstream::of(cluster, &endpoint.spec);
         Pool::new(mesh, Target::Address(endpoint.spec.address), upstream)
     });
     let any: &dyn Any = &**transport;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use futures_util::future::Either;
 use http::Response;
-use mesh_core::resource::{ClusterSpec, UpstreamProtocol, UpstreamTls};
+use mesh_core::resource::{ClusterSpec, EndpointSpec, UpstreamProtocol, UpstreamTls};
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::upgrade::Upgrade;
@@ -53,13 +53,9 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// As the cluster says; where that is the mesh's own TLS, an endpoint outside the mesh (`mesh_mtls` false) speaks plaintext.
-    pub(crate) fn of(cluster: &ClusterSpec, mesh_mtls: bool) -> Self {
-        let tls = match &cluster.tls {
-            UpstreamTls::MeshMtls { .. } if !mesh_mtls => UpstreamTls::Plaintext,
-            tls => tls.clone(),
-        };
-        Self::new(tls, cluster.protocol)
+    /// As the cluster says of its endpoint.
+    pub(crate) fn of(cluster: &ClusterSpec, endpoint: &EndpointSpec) -> Self {
+        Self::new(tls_towards(cluster, endpoint).clone(), cluster.protocol)
     }
 
     /// In plaintext there is nothing to negotiate a version with: it is 1.1 unless 2 is known to be spoken.
@@ -69,6 +65,15 @@ impl Upstream {
             (_, protocol) => protocol,
         };
         Self { tls, protocol }
+    }
+}
+
+/// The security of whatever goes to an endpoint, requests or bytes: as its cluster says; where that is the mesh's own TLS, an
+/// endpoint outside the mesh speaks plaintext.
+pub(crate) fn tls_towards<'c>(cluster: &'c ClusterSpec, endpoint: &EndpointSpec) -> &'c UpstreamTls {
+    match &cluster.tls {
+        UpstreamTls::MeshMtls { .. } if !endpoint.mesh_mtls => &UpstreamTls::Plaintext,
+        tls => tls,
     }
 }
 

@@ -7,6 +7,7 @@ use mesh_core::identity::{
     ALPN_HTTP1, ALPN_HTTP2, ALPN_OPAQUE, ClientCertificate, IdentitySource, server_config,
 };
 use mesh_core::mesh::{OutboundTrafficPolicy, Settings};
+use mesh_core::resource::{OutsideTls, ServerVerification};
 use mesh_core::route::{OpaqueRule, OpaqueTable};
 use mesh_core::snapshot::OpaqueConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -320,3 +321,31 @@ async fn a_connect_that_is_dropped_or_late_is_given_up() {
     assert!(matches!(failure.error, ClientError::Deadline), "{failure}");
     has_gone.await.unwrap();
 }
+
+#[tokio::test]
+async fn tls_that_is_not_the_meshs_is_spoken_beneath_bytes_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let outside = OutsideTls {
+        sni: "db.example.com".into(),
+        certificate: None,
+        verification: ServerVerification::Skipped,
+    };
+    let tls = UpstreamTls::Outside(outside.into());
+    let cluster = Setup { tls, ..Setup::http2([listener.local_addr().unwrap()]) }.cluster();
+    let mut endpoints = cluster.endpoints.to_vec();
+    // As snapshots have it: the mesh's own TLS is not spoken there.
+    endpoints.iter_mut().for_each(|endpoint| endpoint.spec.mesh_mtls = false);
+    let cluster = Cluster::new(cluster.spec.clone(), endpoints, Arc::default());
+    let snapshot = snapshot_with(vec![rule(&[], &[1])], vec![cluster.into()]);
+    let connector = connector(Parts { snapshot, ..Parts::default() });
+    let connecting = tokio::spawn(async move {
+        let mut stream = connector.connect(HOST).await.unwrap();
+        stream.write_all(b"in the open").await.unwrap();
+    });
+    let (mut io, _) = listener.accept().await.unwrap();
+    assert_eq!(io.read_u8().await.unwrap(), TLS_HANDSHAKE);
+    connecting.abort();
+}
+
+/// The first byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
