@@ -91,7 +91,39 @@ impl Cache {
             body: Bytes::from(message.value),
         });
         let key = caller.key(translated.inputs);
+        if entries.len() >= VIEWS_MAX {
+            // Its callers may be gone; those that are not have it made again.
+            entries.remove(0);
+        }
         entries.push(Entry { inputs: translated.inputs, key, found: found.clone() });
         found
+    }
+}
+
+/// As many views of one resource are kept. What a client says it is is among the facts, so the clients do not bound them.
+const VIEWS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::DocumentSet;
+    use crate::model::{ClientKind, Config, View};
+
+    #[test]
+    fn a_client_that_is_another_one_each_time_fills_no_memory() {
+        fn by_client(_: &World, caller: &Caller, _: ResourceType, _: &str) -> Translated {
+            let view = View::new(caller);
+            view.client();
+            Translated { message: None, inputs: view.read() }
+        }
+        let world = World::offline(Arc::new(Config::new(&DocumentSet::default())));
+        let mut cache = Cache::new(world.into(), by_client);
+        let name: Arc<str> = "a".into();
+        for number in 0..VIEWS_MAX + 100 {
+            let client = ClientKind::Other(number.to_string().into());
+            let caller = Caller { client, ..Caller::default() };
+            cache.look_up(&caller, ResourceType::Cluster, &name, &Counters::default());
+        }
+        assert_eq!(cache.resources[&ResourceType::Cluster][&name].len(), VIEWS_MAX);
     }
 }
