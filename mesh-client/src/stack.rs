@@ -216,7 +216,7 @@ impl Call<'_> {
         let deadline = Limits { route: timeout, ..self.limits(&request.head) }.deadline(self.start);
         let (outbound, clusters, protocol) = (self.outbound, &*config.clusters, self.protocol);
         let asking = Asking { outbound, clusters, route, auth, deadline, protocol };
-        match asking.denial(&mut request.head, told, rng).await {
+        match asking.denial(request, told, rng).await {
             Some(denied) => denied,
             None => self.act(config, (route, held_up), request, rng).await,
         }

@@ -1,7 +1,6 @@
 //! ExternalAuth of an HTTPRoute's rule: a service that is asked whether a request may go on.
 //!
-//! What it is told is the request's head. Bodies are not sent to it (`forwardBody`), and one that speaks gRPC is told all headers, as
-//! xDS has no place to choose them for a route.
+//! What it is told is the request's head and, where `forwardBody` says so, the beginning of its body.
 
 use super::fields::Fields;
 use super::header::is_header_name;
@@ -18,6 +17,10 @@ pub struct ExternalAuth {
     pub backend: BackendRef,
     /// What it is told and what it may change, where it speaks HTTP; `None` for gRPC.
     pub http: Option<HttpAuth>,
+    /// The headers that it is told, where it speaks gRPC; all where it is empty.
+    pub grpc_headers: Vec<String>,
+    /// How much of a body it is told, in bytes; 0 is nothing.
+    pub body_bytes_max: u16,
 }
 
 /// An authorization service that speaks HTTP.
@@ -38,11 +41,11 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> ExternalAuth {
         fields.conflict(other, "does not go with the protocol", "remove the field, or correct `protocol`");
     }
     let http = fields.or_default("http", object(http));
-    fields.or_default("grpc", object(grpc));
-    fields.or_default("forwardBody", object(forward_body));
     ExternalAuth {
         backend: fields.required("backendRef", object(backend_reference)),
         http: is_http.then_some(http),
+        grpc_headers: fields.or_default("grpc", object(|fields| headers(fields, "allowedHeaders"))),
+        body_bytes_max: fields.or_default("forwardBody", object(body_bytes_max)),
     }
 }
 
@@ -54,22 +57,9 @@ fn http(fields: &mut Fields<'_, '_>) -> HttpAuth {
     }
 }
 
-fn grpc(fields: &mut Fields<'_, '_>) {
-    if !headers(fields, "allowedHeaders").is_empty() {
-        let message = "chooses headers, which xDS cannot say for one route";
-        fields.not_honoured(
-            "allowedHeaders",
-            message,
-            "remove the field: a service of gRPC is told all headers",
-        );
-    }
-}
-
-fn forward_body(fields: &mut Fields<'_, '_>) {
-    if fields.optional("maxSize", integer(0, i64::from(u16::MAX))).is_some_and(|size| size > 0) {
-        let message = "has bodies sent along, which this mesh does not do";
-        fields.not_honoured("maxSize", message, "remove the field, and decide by the head");
-    }
+fn body_bytes_max(fields: &mut Fields<'_, '_>) -> u16 {
+    let size = fields.optional("maxSize", integer(0, i64::from(u16::MAX)));
+    size.and_then(|size| size.try_into().ok()).unwrap_or_default()
 }
 
 fn headers(fields: &mut Fields<'_, '_>, field: &'static str) -> Vec<String> {

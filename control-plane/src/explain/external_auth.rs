@@ -21,7 +21,9 @@ pub(super) fn ask(
         AuthProtocol::Grpc(_) => "grpc",
         AuthProtocol::Http(_) => "http",
     };
-    decision.trace.push(format!("external authorization: {host}:{port} is asked ({protocol})"));
+    let body = auth.body.map(|body| format!(", told {} bytes of the body at most", body.bytes_max));
+    let body = body.unwrap_or_default();
+    decision.trace.push(format!("external authorization: {host}:{port} is asked ({protocol}){body}"));
     decision.external_auth = Some(AsksService { host: host.to_owned(), port, protocol: protocol.to_owned() });
     if let Some(fault) = fault_of(cluster, StatusCode::FORBIDDEN) {
         decision.trace.push(format!("external authorization: {fault}, so that the request is denied"));

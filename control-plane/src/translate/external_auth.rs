@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::core::v3::{GrpcService, HttpUri};
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::check_settings::ServiceOverride;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
-    AuthorizationRequest, AuthorizationResponse, CheckSettings, ExtAuthzPerRoute, HttpService,
+    AuthorizationRequest, AuthorizationResponse, BufferSettings, CheckSettings, ExtAuthzPerRoute, HttpService,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{ListStringMatcher, StringMatcher};
@@ -16,6 +16,7 @@ use mesh_core::ext_authz::CHECK_TIME_MAX;
 
 use super::cluster::duration;
 use super::matcher;
+use super::metadata::Entry;
 use crate::document::{ExternalAuth, HttpAuth};
 
 /// Whom the rules asks: `cluster`, whose host and port are `authority`.
@@ -33,8 +34,21 @@ pub(super) fn of_route(written: &ExternalAuth, cluster: String, authority: Strin
             ServiceOverride::HttpService(http_service(http, uri))
         }
     };
-    let settings = CheckSettings { service_override: Some(service), ..CheckSettings::default() };
+    let with_request_body = (written.body_bytes_max > 0).then(|| BufferSettings {
+        max_request_bytes: written.body_bytes_max.into(),
+        allow_partial_message: true,
+        ..BufferSettings::default()
+    });
+    let service_override = Some(service);
+    let settings = CheckSettings { service_override, with_request_body, ..CheckSettings::default() };
     ExtAuthzPerRoute { r#override: Some(Override::CheckSettings(settings)) }
+}
+
+/// What is ours on such a route: Envoy lets a service of gRPC be told certain headers on the whole filter alone.
+pub(super) fn fact(written: &ExternalAuth) -> Option<(String, Entry)> {
+    let names = || written.grpc_headers.iter().map(|name| Entry::text(&name.to_ascii_lowercase()));
+    let told = || Entry::object([("allowed_headers".to_owned(), Entry::list(names()))]);
+    (!written.grpc_headers.is_empty()).then(|| ("external_auth".to_owned(), told()))
 }
 
 #[allow(deprecated, reason = "a route has no other place for the headers that its service is told")]

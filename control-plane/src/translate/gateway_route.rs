@@ -41,10 +41,11 @@ pub(super) fn route(world: &World, view: &View<'_>, alternative: &Alternative<'_
         let authority = format!("{}:{}", auth.backend.host(&route.namespace), port.unwrap_or_default());
         external_auth::of_route(auth, backend_cluster(world, view, route, &auth.backend), authority)
     });
+    let asked = rule.filters.external_auth.as_deref().and_then(external_auth::fact);
     Route {
         name: rule.name.clone().unwrap_or_default(),
         r#match: Some(entry.map_or_else(matcher::any, |entry| matcher::gateway(entry, view))),
-        metadata: Some(metadata::route(&provenance, sticky)),
+        metadata: Some(metadata::route(&provenance, sticky.into_iter().chain(asked))),
         request_headers_to_add: header::to_add(&headers.request),
         request_headers_to_remove: header::to_remove(&headers.request),
         response_headers_to_add: header::to_add(&headers.response),

@@ -49,9 +49,9 @@ pub(super) fn ours(fields: impl IntoIterator<Item = (String, Entry)>) -> Metadat
     Metadata { filter_metadata: HashMap::from([(METADATA_KEY.to_owned(), ours)]), ..Metadata::default() }
 }
 
-/// What is ours on a route: where it came from and, where it keeps its callers, by what.
-pub(super) fn route(provenance: &Provenance, sticky: Option<Fact>) -> Metadata {
-    ours(self::provenance(provenance).into_iter().chain(sticky))
+/// What is ours on a route: where it came from and what it does that xDS has no place for.
+pub(super) fn route(provenance: &Provenance, facts: impl IntoIterator<Item = Fact>) -> Metadata {
+    ours(self::provenance(provenance).into_iter().chain(facts))
 }
 
 /// The keys of a provenance, without those that are unknown.

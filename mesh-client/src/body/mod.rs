@@ -7,7 +7,7 @@ mod response;
 mod tee;
 
 pub(crate) use replay::Replay;
-pub(crate) use request::{BoxError, RequestBody};
+pub(crate) use request::{Beginning, BoxError, RequestBody};
 pub(crate) use response::Protocol;
 pub use response::{BodyError, ResponseBody};
 pub(crate) use tee::{BodyCopy, Tee};

@@ -4,10 +4,12 @@
 //! most once, and read ahead by at most two frames without waiting: that is where a unary call's whole body shows. A body in
 //! hand goes out with END_STREAM on its only DATA frame, and can be sent again after a refusal without being copied.
 
+use std::future::poll_fn;
+use std::mem::replace;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::Replay;
@@ -28,6 +30,14 @@ pub(crate) enum RequestBody {
     Stream { first: Option<Frame<Bytes>>, second: Option<Frame<Bytes>>, rest: Foreign },
     /// A stream that can be sent again, up to a limit.
     Kept(Replay),
+}
+
+/// The first bytes of a body.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beginning {
+    pub(crate) data: Bytes,
+    /// Whether there are more.
+    pub(crate) is_partial: bool,
 }
 
 impl RequestBody {
@@ -59,6 +69,42 @@ impl RequestBody {
         Ok(Self::Stream { first: Some(Frame::data(first)), second, rest })
     }
 
+    /// Waits until more than `bytes_max` bytes are there, or the end. What was read stays a part of the body: beyond the limit,
+    /// one frame at most.
+    pub(crate) async fn beginning(&mut self, bytes_max: usize) -> Result<Beginning, BoxError> {
+        if let Self::Once(data) = self {
+            let is_partial = data.len() > bytes_max;
+            return Ok(Beginning { data: data.slice(..data.len().min(bytes_max)), is_partial });
+        }
+        let mut read = BytesMut::new();
+        let next = loop {
+            match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) if read.len() + data.len() <= bytes_max => read.extend_from_slice(&data),
+                Some(Ok(data)) => break Some(Frame::data(data)),
+                Some(Err(trailers)) => break Some(trailers),
+                None => break None,
+            }
+        };
+        let read = read.freeze();
+        let mut beginning = Beginning { data: read.clone(), is_partial: false };
+        if let Some(data) = next.as_ref().and_then(Frame::data_ref) {
+            let cut = &data[..bytes_max - read.len()];
+            beginning = Beginning { data: [&read, cut].concat().into(), is_partial: true };
+        }
+        let first = Some(read).filter(|read| !read.is_empty());
+        *self = match (next, first, replace(self, Self::Empty)) {
+            (None, None, _) => Self::Empty,
+            (None, Some(all), _) => Self::Once(all),
+            (second, first, Self::Stream { rest, .. }) => {
+                Self::Stream { first: first.map(Frame::data), second, rest }
+            }
+            (second, first, rest) => {
+                Self::Stream { first: first.map(Frame::data), second, rest: Foreign::new(rest) }
+            }
+        };
+        Ok(beginning)
+    }
+
     /// A body of any type, behind one pointer.
     pub(crate) fn stream<B>(body: B) -> Self
     where
@@ -72,7 +118,7 @@ impl RequestBody {
     /// Keeps what passes of a stream, so that it can be sent again.
     pub(crate) fn keep(&mut self) {
         if let Self::Stream { .. } = self {
-            *self = Self::Kept(Replay::new(std::mem::replace(self, Self::Empty)));
+            *self = Self::Kept(Replay::new(replace(self, Self::Empty)));
         }
     }
 
@@ -215,6 +261,28 @@ mod tests {
         let collected = body.collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["x-sum"], "6");
         assert_eq!(collected.to_bytes(), "abcdef");
+    }
+
+    #[tokio::test]
+    async fn a_beginning_is_read_and_given_back() {
+        let check = async |frames: &[&'static str], told: &str, is_partial: bool| {
+            let frames: Vec<_> = frames.iter().map(|text| data(text)).collect();
+            let mut body = RequestBody::stream(streamed(frames, is_partial));
+            let beginning = body.beginning(4).await.unwrap();
+            assert_eq!((&*beginning.data, beginning.is_partial), (told.as_bytes(), is_partial));
+            body
+        };
+        let whole = |body: RequestBody| async { body.collect().await.unwrap().to_bytes() };
+        assert!(matches!(check(&[], "", false).await, RequestBody::Empty));
+        assert_eq!(check(&["ab"], "ab", false).await.replay().unwrap().size_hint().exact(), Some(2));
+        assert_eq!(whole(check(&["ab", "cd"], "abcd", false).await).await, "abcd", "just as much");
+        let mut more = check(&["ab", "cdef"], "abcd", true).await;
+        let frames = [more.frame().await, more.frame().await].map(|frame| frame.unwrap().unwrap());
+        assert_eq!(frames.map(|frame| frame.into_data().unwrap()), ["ab", "cdef"]);
+        let mut once = RequestBody::Once(Bytes::from_static(b"abcdef"));
+        let cut = Beginning { data: Bytes::from_static(b"abcd"), is_partial: true };
+        assert_eq!(once.beginning(4).await.unwrap(), cut);
+        assert_eq!(whole(once).await, "abcdef");
     }
 
     #[test]

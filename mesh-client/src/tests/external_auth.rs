@@ -12,7 +12,9 @@ use envoy_types::pb::google::rpc;
 use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::Empty;
 use mesh_core::matcher::{Pattern, Text};
-use mesh_core::route::{AuthProtocol, CorsPolicy, DirectResponse, ExternalAuth, HttpAuth};
+use mesh_core::route::{
+    AuthBody, AuthProtocol, CorsPolicy, DirectResponse, ExternalAuth, GrpcAuth, HttpAuth,
+};
 use mesh_core::status::ResponseFlag;
 use prost::Message;
 use tokio::sync::{Notify, mpsc};
@@ -35,7 +37,8 @@ fn http() -> AuthProtocol {
 }
 
 fn grpc() -> AuthProtocol {
-    AuthProtocol::Grpc(http::uri::Authority::from_static("auth.default.svc.cluster.local:9000"))
+    let authority = http::uri::Authority::from_static("auth.default.svc.cluster.local:9000");
+    AuthProtocol::Grpc(GrpcAuth { authority, request_headers: None })
 }
 
 /// A service that answers everything alike, and what it is asked.
@@ -78,11 +81,12 @@ struct Asks {
     protocol: AuthProtocol,
     timeout: Option<Duration>,
     cors: bool,
+    body: Option<AuthBody>,
 }
 
 impl Asks {
     fn by(protocol: AuthProtocol) -> Self {
-        Self { protocol, timeout: None, cors: false }
+        Self { protocol, timeout: None, cors: false, body: None }
     }
 
     fn outbound(self, destination: &Peer, service: Option<Vec<SocketAddr>>) -> Outbound {
@@ -101,6 +105,7 @@ impl Asks {
             cluster_index: 1,
             protocol: self.protocol,
             timeout: Duration::from_secs(5),
+            body: self.body,
         });
         rule.filters.cors = self
             .cors
@@ -144,6 +149,60 @@ async fn a_yes_takes_headers_along_that_the_caller_cannot_forge() {
     assert_eq!([header("authorization"), header("x-told")], [Some("Bearer a"), Some("1")]);
     assert_eq!([header("x-untold"), header("x-user")], [None, None]);
     assert_eq!(denials(&outbound), [1, 0, 0]);
+}
+
+/// A body in two pieces, of which the second comes once it is let.
+fn in_pieces(second: Arc<Notify>) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static {
+    let frame = |text: &'static [u8]| Ok::<_, BoxError>(http_body::Frame::data(Bytes::from_static(text)));
+    let first = futures_util::stream::iter([frame(b"one ")]);
+    let second = futures_util::stream::once(async move {
+        second.notified().await;
+        frame(b"two")
+    });
+    http_body_util::StreamBody::new(futures_util::StreamExt::chain(first, second))
+}
+
+fn told(bytes_max: usize, protocol: AuthProtocol) -> Asks {
+    Asks { body: Some(AuthBody { bytes_max, as_bytes: false }), ..Asks::by(protocol) }
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_body_is_told_and_still_sent_whole() {
+    let destination = Peer::start(Manner::Echo).await;
+    let (service, mut asks) = judge(answer(200, &[], ""), None).await;
+    for (bytes_max, beginning, partial) in [(5, "one t", "true"), (7, "one two", "false")] {
+        let outbound = told(bytes_max, http()).outbound(&destination, Some(vec![service.address]));
+        let second = Arc::new(Notify::new());
+        let request = Request::post("http://reviews:9080/").body(in_pieces(second.clone())).unwrap();
+        let call = tokio::spawn(async move { text(send(&outbound, request).await).await });
+        second.notify_one();
+        assert_eq!(call.await.unwrap(), "one two");
+        let asked = asks.recv().await.unwrap();
+        let header = |name: &str| asked.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!((&**asked.body(), asked.method()), (beginning.as_bytes(), &Method::POST));
+        assert_eq!(header("content-length"), Some(&*beginning.len().to_string()));
+        assert_eq!(header("x-envoy-auth-partial-body"), Some(partial));
+    }
+    let (service, mut asks) = grpc_judge(0, None).await;
+    let outbound = told(5, grpc()).outbound(&destination, Some(vec![service.address]));
+    let request = Request::post("http://reviews:9080/").body("one two".to_owned()).unwrap();
+    assert_eq!(text(send(&outbound, request).await).await, "one two");
+    let asked = asks.recv().await.unwrap();
+    let attributes = CheckRequest::decode(&asked.body()[5..]).unwrap().attributes.unwrap();
+    let http = attributes.request.unwrap().http.unwrap();
+    assert_eq!((&*http.body, &*http.headers["x-envoy-auth-partial-body"]), ("one t", "true"));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_waited_for_within_the_requests_time() {
+    let destination = Peer::start(Manner::Echo).await;
+    let (service, _asks) = judge(answer(200, &[], ""), None).await;
+    let asks = Asks { timeout: Some(Duration::from_millis(100)), ..told(5, http()) };
+    let outbound = asks.outbound(&destination, Some(vec![service.address]));
+    let request = Request::post("http://reviews:9080/").body(in_pieces(Arc::default())).unwrap();
+    let response = send(&outbound, request).await;
+    assert!(matches!(error(&response), ClientError::Deadline));
+    assert_eq!((response.status().as_u16(), service.requests(), destination.requests()), (504, 0, 0));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What a service is asked: the request's head, as a `CheckRequest` or as a head of the same method.
+//! What a service is asked: the request's head and, where it is wanted, the beginning of its body, as a `CheckRequest` or as a request
+//! of the same method.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use prost::Message;
 
 use super::headers;
-use crate::route::HttpAuth;
+use crate::route::{GrpcAuth, HttpAuth};
 
 /// What is known of a request whose fate is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -31,16 +32,29 @@ pub struct CheckFacts<'a> {
     pub principal: Option<&'a str>,
     /// Now, since 1970.
     pub unix_time: Duration,
+    /// The beginning of the body, where the service is told of it.
+    pub body: Option<CheckBody<'a>>,
+}
+
+/// The beginning of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckBody<'a> {
+    /// As much as is told.
+    pub data: &'a [u8],
+    /// Whether there is more.
+    pub is_partial: bool,
+    /// Whether gRPC carries it as bytes.
+    pub as_bytes: bool,
 }
 
 impl CheckFacts<'_> {
     /// The question as gRPC carries it: a `CheckRequest` behind the five bytes that say its length.
-    pub fn grpc(&self) -> Bytes {
-        let request = self.check_request();
+    pub fn grpc(&self, auth: &GrpcAuth) -> Bytes {
+        let request = self.check_request(auth.request_headers.as_deref());
         let length = request.encoded_len();
         let mut framed = BytesMut::with_capacity(5 + length);
         framed.put_u8(0);
-        // A head is never near 4 GiB.
+        // A head is never near 4 GiB, and what is told of a body is bounded.
         framed.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
         framed.put_slice(&request.encode_to_vec());
         framed.freeze()
@@ -51,7 +65,7 @@ impl CheckFacts<'_> {
         format!("{}{}", auth.path_prefix, self.path)
     }
 
-    /// The headers that such a service is told. The question has no body, whatever the request has.
+    /// The headers that such a service is told. The length is the question's own, whatever the request has.
     pub fn http_headers(&self, auth: &HttpAuth) -> HeaderMap {
         let told = |name: &HeaderName| {
             let name_bytes = name.as_str().as_bytes();
@@ -60,23 +74,27 @@ impl CheckFacts<'_> {
         };
         let told = self.headers.iter().filter(|(name, _)| told(name));
         let mut told: HeaderMap = told.map(|(name, value)| (name.clone(), value.clone())).collect();
-        told.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        let length = self.body.map_or(0, |body| body.data.len());
+        told.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if let Some(body) = self.body {
+            told.insert(PARTIAL_BODY, HeaderValue::from_static(truth(body.is_partial)));
+        }
         told
     }
 
-    fn check_request(&self) -> CheckRequest {
+    fn check_request(&self, listed: Option<&[HeaderName]>) -> CheckRequest {
         let said = |name: &str| self.headers.get(name).and_then(|value| value.to_str().ok());
         let size = said(CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
         let http = HttpRequest {
             id: said("x-request-id").unwrap_or_default().to_owned(),
             method: self.method.to_string(),
-            headers: self.header_texts(),
+            headers: self.header_texts(listed),
             path: self.path.to_owned(),
             host: self.authority.to_owned(),
             scheme: self.scheme.to_owned(),
             size: size.unwrap_or(-1),
             protocol: "HTTP/2".to_owned(),
-            ..HttpRequest::default()
+            ..self.body_fields()
         };
         let time = Timestamp {
             seconds: i64::try_from(self.unix_time.as_secs()).unwrap_or(i64::MAX),
@@ -92,15 +110,35 @@ impl CheckFacts<'_> {
         }
     }
 
-    /// One text for a name, and Envoy's pseudo headers, which services written for it read.
-    fn header_texts(&self) -> HashMap<String, String> {
-        let mut texts: HashMap<String, String> = HashMap::with_capacity(self.headers.len() + 4);
-        for name in self.headers.keys() {
+    fn body_fields(&self) -> HttpRequest {
+        match self.body {
+            Some(body) if body.as_bytes => {
+                HttpRequest { raw_body: body.data.to_vec(), ..HttpRequest::default() }
+            }
+            Some(body) => {
+                let body = String::from_utf8_lossy(body.data).into_owned();
+                HttpRequest { body, ..HttpRequest::default() }
+            }
+            None => HttpRequest::default(),
+        }
+    }
+
+    /// One text for a name, of the headers that are listed; without a list of all, and Envoy's pseudo headers, which services
+    /// written for it read.
+    fn header_texts(&self, listed: Option<&[HeaderName]>) -> HashMap<String, String> {
+        let mut texts: HashMap<String, String> = HashMap::with_capacity(self.headers.len() + 5);
+        for name in self.headers.keys().filter(|name| listed.is_none_or(|listed| listed.contains(name))) {
             let separator = if name == COOKIE { "; " } else { "," };
             let values = self.headers.get_all(name).iter();
             let values: Vec<_> =
                 values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
             texts.insert(name.to_string(), values.join(separator));
+        }
+        if let Some(body) = self.body {
+            texts.insert(PARTIAL_BODY.to_owned(), truth(body.is_partial).to_owned());
+        }
+        if listed.is_some() {
+            return texts;
         }
         let pseudo = [
             (":method", self.method.as_str()),
@@ -113,5 +151,11 @@ impl CheckFacts<'_> {
     }
 }
 
+fn truth(it: bool) -> &'static str {
+    if it { "true" } else { "false" }
+}
+
+/// By which Envoy's services know whether the body goes on behind what they are told.
+const PARTIAL_BODY: &str = "x-envoy-auth-partial-body";
 /// The method of Envoy's authorization service.
 pub const GRPC_PATH: &str = "/envoy.service.auth.v3.Authorization/Check";

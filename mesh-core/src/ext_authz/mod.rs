@@ -8,13 +8,15 @@ mod check;
 mod headers;
 mod verdict;
 
-pub use check::{CheckFacts, GRPC_PATH};
+pub use check::{CheckBody, CheckFacts, GRPC_PATH};
 pub use verdict::{Allowed, Answer, Denial, NoVerdict, Verdict};
 
 use std::time::Duration;
 
 /// How long is waited for an answer at most.
 pub const CHECK_TIME_MAX: Duration = Duration::from_secs(5);
+/// How much of a request's body is told at most.
+pub const CHECK_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How large the body of an answer may be.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 

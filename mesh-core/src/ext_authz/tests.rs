@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes};
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue as WireValue, HeaderValueOption, QueryParameter};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{
     CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
@@ -16,10 +17,14 @@ use prost::Message;
 
 use super::*;
 use crate::matcher::{Pattern, Text};
-use crate::route::{AuthProtocol, HeaderOperations, HttpAuth};
+use crate::route::{AuthProtocol, GrpcAuth, HeaderOperations, HttpAuth};
+
+fn told(names: Option<Box<[HeaderName]>>) -> GrpcAuth {
+    GrpcAuth { authority: Authority::from_static("auth:9000"), request_headers: names }
+}
 
 fn grpc() -> AuthProtocol {
-    AuthProtocol::Grpc(Authority::from_static("auth:9000"))
+    AuthProtocol::Grpc(told(None))
 }
 
 fn exactly(name: &str) -> Pattern {
@@ -51,6 +56,7 @@ fn facts(headers: &HeaderMap) -> CheckFacts<'_> {
         headers,
         principal: Some("spiffe://mesh/ns/default/sa/web"),
         unix_time: std::time::Duration::from_millis(1_500),
+        body: None,
     }
 }
 
@@ -100,7 +106,7 @@ fn none(verdict: Result<Verdict, NoVerdict>, why: &str) {
 fn a_service_of_grpc_is_told_the_head_of_the_request() {
     let headers =
         map(&[("x", "1"), ("x", "2"), ("cookie", "a=1"), ("cookie", "b=2"), ("content-length", "9")]);
-    let framed = facts(&headers).grpc();
+    let framed = facts(&headers).grpc(&told(None));
     assert_eq!(framed[0], 0, "not compressed");
     assert_eq!(framed[1..5], u32::try_from(framed.len() - 5).unwrap().to_be_bytes());
     let attributes = CheckRequest::decode(&framed[5..]).unwrap().attributes.unwrap();
@@ -113,6 +119,29 @@ fn a_service_of_grpc_is_told_the_head_of_the_request() {
     let header = |name: &str| http.headers.get(name).map(String::as_str);
     assert_eq!([header("x"), header("cookie")], [Some("1,2"), Some("a=1; b=2")]);
     assert_eq!([header(":path"), header(":authority")], [Some("/a?b=c"), Some("reviews:9080")]);
+}
+
+#[test]
+fn a_service_of_grpc_can_be_told_certain_headers_and_the_beginning_of_the_body() {
+    let headers = map(&[("x-told", "1"), ("x-untold", "2"), ("authorization", "Bearer a")]);
+    let asked = |body| {
+        let listed = told(Some([HeaderName::from_static("x-told")].into()));
+        let framed = CheckFacts { body, ..facts(&headers) }.grpc(&listed);
+        CheckRequest::decode(&framed[5..]).unwrap().attributes.unwrap().request.unwrap().http.unwrap()
+    };
+    let names = |http: &HttpRequest| {
+        let mut names: Vec<_> = http.headers.keys().cloned().collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&asked(None)), ["x-told"]);
+    let body = CheckBody { data: b"a\xff", is_partial: true, as_bytes: false };
+    let text = asked(Some(body));
+    assert_eq!(names(&text), ["x-envoy-auth-partial-body", "x-told"]);
+    assert_eq!((&*text.headers["x-envoy-auth-partial-body"], &*text.body), ("true", "a\u{fffd}"));
+    let bytes = asked(Some(CheckBody { as_bytes: true, is_partial: false, ..body }));
+    assert_eq!((&*bytes.headers["x-envoy-auth-partial-body"], &*bytes.body), ("false", ""));
+    assert_eq!(bytes.raw_body, b"a\xff");
 }
 
 #[test]
@@ -130,6 +159,12 @@ fn a_service_of_http_is_told_what_its_rule_lists() {
     assert_eq!(facts(&headers).http_path(&auth), "/check/a?b=c");
     let told = map(&[("authorization", "Bearer a"), ("x-told", "1"), ("content-length", "0")]);
     assert_eq!(facts(&headers).http_headers(&auth), told);
+    let body = Some(CheckBody { data: b"abc", is_partial: false, as_bytes: false });
+    let told = CheckFacts { body, ..facts(&headers) }.http_headers(&auth);
+    assert_eq!(
+        (&told["content-length"], &told["x-envoy-auth-partial-body"]),
+        (&"3".parse().unwrap(), &"false".parse().unwrap())
+    );
 }
 
 #[test]

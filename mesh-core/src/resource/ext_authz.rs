@@ -12,18 +12,20 @@ use envoy_types::pb::envoy::config::core::v3::{GrpcService, HttpUri};
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::check_settings::ServiceOverride;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
-    AuthorizationRequest, AuthorizationResponse, CheckSettings, ExtAuthzPerRoute, HttpService,
+    AuthorizationRequest, AuthorizationResponse, BufferSettings, CheckSettings, ExtAuthzPerRoute, HttpService,
 };
 use envoy_types::pb::envoy::r#type::matcher::v3::ListStringMatcher;
 use envoy_types::pb::google::protobuf::Duration as WireDuration;
+use http::HeaderName;
 use http::uri::{Authority, PathAndQuery};
 
 use super::invalid::{Inside, Invalid, duration, each, nothing_else};
 use super::matchers;
+use super::metadata::Facts;
 use super::route::ClusterNames;
-use crate::ext_authz::CHECK_TIME_MAX;
+use crate::ext_authz::{CHECK_BODY_BYTES_MAX, CHECK_TIME_MAX};
 use crate::matcher::Pattern;
-use crate::route::{AuthProtocol, ExternalAuth, HttpAuth};
+use crate::route::{AuthBody, AuthProtocol, ExternalAuth, GrpcAuth, HttpAuth};
 
 /// None where it is off for the route.
 pub(super) fn of_route(
@@ -41,14 +43,49 @@ pub(super) fn of_route(
 
 fn check_settings(mut wire: CheckSettings, clusters: &mut ClusterNames) -> Result<ExternalAuth, Invalid> {
     let service = take(&mut wire.service_override);
-    // Bodies are not told, and questions are not traced by themselves.
+    let body = take(&mut wire.with_request_body).map(body).transpose().inside("with_request_body")?;
+    // The filter itself tells no bodies, and questions are not traced by themselves.
     wire.disable_request_body_buffering = false;
     wire.emit_client_span = None;
     nothing_else(&wire)?;
-    match service {
+    let auth = match service {
         Some(ServiceOverride::GrpcService(wire)) => grpc(wire, clusters).inside("grpc_service"),
         Some(ServiceOverride::HttpService(wire)) => http(wire, clusters).inside("http_service"),
         None => Err(Invalid::new("service_override", "is missing")),
+    };
+    Ok(ExternalAuth { body, ..auth? })
+}
+
+/// A body is cut off, and never refused for its length.
+fn body(mut wire: BufferSettings) -> Result<AuthBody, Invalid> {
+    let bytes_max = take(&mut wire.max_request_bytes) as usize;
+    if !(1..=CHECK_BODY_BYTES_MAX).contains(&bytes_max) {
+        let reason = format!("is not from 1 to {CHECK_BODY_BYTES_MAX}");
+        return Err(Invalid::new("max_request_bytes", reason));
+    }
+    if !take(&mut wire.allow_partial_message) {
+        return Err(Invalid::new("allow_partial_message", "`false` is not supported by this mesh"));
+    }
+    let as_bytes = take(&mut wire.pack_as_bytes);
+    nothing_else(&wire)?;
+    Ok(AuthBody { bytes_max, as_bytes })
+}
+
+/// What is ours on a route, for which Envoy has a place on the whole filter alone: the headers that a service of gRPC is told.
+pub(super) fn telling(auth: ExternalAuth, facts: Facts<'_>) -> Result<ExternalAuth, Invalid> {
+    if !facts.has("external_auth") {
+        return Ok(auth);
+    }
+    let names = facts.object("external_auth").texts("allowed_headers");
+    let names = names.map(|names| names.iter().map(|name| HeaderName::try_from(*name)).collect());
+    match (auth.protocol, names) {
+        (AuthProtocol::Grpc(grpc), Some(Ok(names))) => {
+            let grpc = GrpcAuth { request_headers: Some(names), ..grpc };
+            Ok(ExternalAuth { protocol: AuthProtocol::Grpc(grpc), ..auth })
+        }
+        (AuthProtocol::Http(_), _) => Err(Invalid::new("", "goes with a service of gRPC only")),
+        (_, Some(Err(error))) => Err(Invalid::new("allowed_headers", error)),
+        (_, None) => Err(Invalid::new("allowed_headers", "is no list of texts")),
     }
 }
 
@@ -63,7 +100,8 @@ fn grpc(mut wire: GrpcService, clusters: &mut ClusterNames) -> Result<ExternalAu
     nothing_else(&target).inside("envoy_grpc")?;
     let authority =
         Authority::try_from(authority).map_err(|error| Invalid::new("envoy_grpc.authority", error))?;
-    asks(cluster, AuthProtocol::Grpc(authority), timeout, clusters).inside("envoy_grpc.cluster_name")
+    let grpc = GrpcAuth { authority, request_headers: None };
+    asks(cluster, AuthProtocol::Grpc(grpc), timeout, clusters).inside("envoy_grpc.cluster_name")
 }
 
 fn http(mut wire: HttpService, clusters: &mut ClusterNames) -> Result<ExternalAuth, Invalid> {
@@ -126,5 +164,5 @@ fn asks(
         return Err(Invalid::new("", "is missing"));
     }
     let (cluster, cluster_index) = clusters.place(cluster);
-    Ok(ExternalAuth { cluster, cluster_index, protocol, timeout })
+    Ok(ExternalAuth { cluster, cluster_index, protocol, timeout, body: None })
 }

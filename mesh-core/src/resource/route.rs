@@ -10,7 +10,7 @@ use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 
 use super::invalid::{Inside, Invalid, each, nothing_else};
 use super::metadata::Facts;
-use super::{filters, header_options, matchers, route_action};
+use super::{ext_authz, filters, header_options, matchers, route_action};
 use crate::matcher::Text;
 use crate::route::{
     Forward, NotAStickyKey, PathMatch, QueryMatch, Route, RouteAction, RouteMatch, RouteTable,
@@ -102,8 +102,10 @@ fn parse_route(mut wire: wire::Route, clusters: &mut ClusterNames) -> Result<Rou
         }
         action => action,
     };
-    let filters = filters::of_route(take(&mut wire.typed_per_filter_config), clusters)
+    let mut filters = filters::of_route(take(&mut wire.typed_per_filter_config), clusters)
         .inside("typed_per_filter_config")?;
+    let told = filters.external_auth.map(|auth| ext_authz::telling(auth, facts));
+    filters.external_auth = told.transpose().inside("metadata.external_auth")?;
     let (add, remove) = (take(&mut wire.request_headers_to_add), take(&mut wire.request_headers_to_remove));
     let request_headers = header_options::operations("request", add, remove)?;
     let (add, remove) = (take(&mut wire.response_headers_to_add), take(&mut wire.response_headers_to_remove));

@@ -29,7 +29,7 @@ use crate::canonical::CanonicalPath;
 
 pub use action::{DirectResponse, Forward, RouteAction};
 pub use cors::{CorsPolicy, CorsVerdict, UnmatchedPreflights};
-pub use external_auth::{AuthProtocol, ExternalAuth, HttpAuth};
+pub use external_auth::{AuthBody, AuthProtocol, ExternalAuth, GrpcAuth, HttpAuth};
 pub use fault::{Abort, AbortStatus, Delay, FaultInjection};
 pub use fraction::Fraction;
 pub use hash_policy::{

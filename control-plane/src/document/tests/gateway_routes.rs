@@ -251,12 +251,12 @@ fn external_authorization() {
     auth("protocol: HTTP", &[(Code::MissingField, "backendRef")]);
     auth("protocol: HTTP, backendRef: {name: auth}", &[(Code::MissingField, "backendRef.port")]);
     auth(
-        &format!("protocol: GRPC, {to}, grpc: {{allowedHeaders: [x-a]}}"),
-        &[(Code::UnsupportedField, "grpc.allowedHeaders")],
+        &format!("protocol: GRPC, {to}, grpc: {{allowedHeaders: [x-a]}}, forwardBody: {{maxSize: 65535}}"),
+        &[],
     );
     auth(
-        &format!("protocol: HTTP, {to}, forwardBody: {{maxSize: 1024}}"),
-        &[(Code::UnsupportedField, "forwardBody.maxSize")],
+        &format!("protocol: HTTP, {to}, forwardBody: {{maxSize: 65536}}"),
+        &[(Code::InvalidValue, "forwardBody.maxSize")],
     );
     auth(&format!("protocol: HTTP, {to}, http: {{path: '/a?b'}}"), &[(Code::InvalidValue, "http.path")]);
     auth(

@@ -13,12 +13,13 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
 use envoy_types::pb::envoy::r#type::matcher::v3::ListStringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
-use envoy_types::pb::google::protobuf;
+use envoy_types::pb::google::protobuf::value::Kind;
+use envoy_types::pb::google::protobuf::{self, Value};
 
 use super::routes::{configuration, forward, parsed, route};
 use super::*;
 use crate::ext_authz::CHECK_TIME_MAX;
-use crate::route::AuthProtocol;
+use crate::route::{AuthBody, AuthProtocol};
 
 const FILTER: &str = "envoy.filters.http.ext_authz";
 const SERVICE: &str = "outbound|9000||auth.default.svc.cluster.local";
@@ -109,8 +110,9 @@ fn the_service_of_a_route_is_one_of_its_clusters() {
     let auth = spec.routes.routes()[0].filters.external_auth.as_ref().expect("a service");
     assert_eq!((&*auth.cluster, &*spec.clusters[auth.cluster_index]), (SERVICE, SERVICE));
     assert_eq!(auth.timeout, Duration::from_secs(2));
-    let AuthProtocol::Grpc(authority) = &auth.protocol else { panic!("{auth:?}") };
-    assert_eq!(authority.as_str(), "auth.default.svc.cluster.local:9000");
+    let AuthProtocol::Grpc(grpc) = &auth.protocol else { panic!("{auth:?}") };
+    assert_eq!(grpc.authority.as_str(), "auth.default.svc.cluster.local:9000");
+    assert_eq!((&grpc.request_headers, auth.body), (&None, None));
 
     let spec = parsed(&configured(pack_any(overridden(of_http(|_| {})))));
     let auth = spec.routes.routes()[0].filters.external_auth.as_ref().expect("a service");
@@ -122,6 +124,37 @@ fn the_service_of_a_route_is_one_of_its_clusters() {
         ["x-told", "x-user"].map(meets)
     });
     assert_eq!(listed, [[true, false], [false, true]]);
+}
+
+#[test]
+fn a_route_says_what_of_head_and_body_is_told() {
+    let list = |texts: &[&str]| {
+        let text = |text: &&str| Value { kind: Some(Kind::StringValue((*text).to_owned())) };
+        Kind::ListValue(protobuf::ListValue { values: texts.iter().map(text).collect() })
+    };
+    let body = BufferSettings { max_request_bytes: 1024, allow_partial_message: true, pack_as_bytes: true };
+    let with = |service: CheckSettings, told: Kind| {
+        let settings = CheckSettings { with_request_body: Some(body), ..service };
+        let mut wire = configured(pack_any(overridden(settings)));
+        let told = [("allowed_headers".to_owned(), Value { kind: Some(told) })].into();
+        let told = Value { kind: Some(Kind::StructValue(protobuf::Struct { fields: told })) };
+        let ours = protobuf::Struct { fields: [("external_auth".to_owned(), told)].into() };
+        let metadata = wire.virtual_hosts[0].routes[0].metadata.get_or_insert_default();
+        metadata.filter_metadata.insert("proxyless.mesh".to_owned(), ours);
+        wire
+    };
+    let spec = parsed(&with(of_grpc(|_| {}), list(&["x-a"])));
+    let auth = spec.routes.routes()[0].filters.external_auth.as_ref().expect("a service");
+    assert_eq!(auth.body, Some(AuthBody { bytes_max: 1024, as_bytes: true }));
+    let AuthProtocol::Grpc(grpc) = &auth.protocol else { panic!("{auth:?}") };
+    assert_eq!(grpc.request_headers.as_deref(), Some(&[http::HeaderName::from_static("x-a")][..]));
+    let refused = |service, told, field: &str| {
+        let field = format!("virtual_hosts[0].routes[0].metadata.external_auth{field}");
+        check_refused(ResourceType::RouteConfiguration, with(service, told), |_| {}, &field);
+    };
+    refused(of_grpc(|_| {}), list(&["a b"]), ".allowed_headers");
+    refused(of_grpc(|_| {}), Kind::BoolValue(true), ".allowed_headers");
+    refused(of_http(|_| {}), list(&["x-a"]), "");
 }
 
 #[test]
@@ -139,8 +172,14 @@ fn a_route_can_have_it_off_and_none_can_have_it_half() {
 
 #[test]
 fn what_is_not_honoured_is_refused_by_name() {
-    let buffers = CheckSettings { with_request_body: Some(BufferSettings::default()), ..of_grpc(|_| {}) };
-    refused_settings(buffers, ".with_request_body");
+    let buffers = |max_request_bytes, allow_partial_message, field: &str| {
+        let body = BufferSettings { max_request_bytes, allow_partial_message, ..BufferSettings::default() };
+        let settings = CheckSettings { with_request_body: Some(body), ..of_grpc(|_| {}) };
+        refused_settings(settings, &format!(".with_request_body.{field}"));
+    };
+    buffers(0, true, "max_request_bytes");
+    buffers(65_537, true, "max_request_bytes");
+    buffers(65_536, false, "allow_partial_message");
     let extensions = [("a".to_owned(), "b".to_owned())].into();
     refused_settings(
         CheckSettings { context_extensions: extensions, ..of_grpc(|_| {}) },

@@ -6,11 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use envoy_types::pb::google::rpc::Status;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Full};
 use mesh_client::MeshClient;
 use mesh_core::Mesh;
+use mesh_core::ext_authz::GRPC_PATH;
 use mesh_server::Peer;
+use prost::Message;
 use tower::ServiceExt;
 
 /// By this header of a request the test finds what became of it.
@@ -76,7 +82,12 @@ impl Teller {
             let facts =
                 Facts { principal: peer.and_then(Peer::principal).map(str::to_owned), server_name: None };
             let teller = self.clone();
-            async move { teller.answer(request, facts).await }
+            async move {
+                match request.uri().path() == GRPC_PATH {
+                    true => teller.authorize(request, facts).await,
+                    false => teller.answer(request, facts).await,
+                }
+            }
         })
     }
 
@@ -114,6 +125,30 @@ impl Teller {
             *response.status_mut() = status;
         }
         response
+    }
+
+    /// Says as a service of gRPC whether a request may go on, and notes what it was told of it as if that were its own. It may
+    /// unless that wishes for a failure.
+    async fn authorize(&self, question: Request<Body>, facts: Facts) -> Response<Body> {
+        let version = question.version();
+        let framed = question.into_body().collect().await.expect("a whole question").to_bytes();
+        let asked = CheckRequest::decode(&framed[5..]).expect("a question");
+        let http = asked.attributes.and_then(|attributes| attributes.request?.http).unwrap_or_default();
+        // Pseudo headers are none.
+        let header = |(name, value): (&String, &String)| Some((name.parse().ok()?, value.parse().ok()?));
+        let headers: HeaderMap = http.headers.iter().filter_map(header).collect();
+        let call = headers.get(CALL).and_then(|call| call.to_str().ok()).unwrap_or_default().to_owned();
+        let code = if headers.contains_key(FAIL) { 7 } else { 0 };
+        let got = Got { who: self.name.clone(), host: http.host, path: http.path, version, headers, facts };
+        self.log.note(call, got);
+        let status = Some(Status { code, ..Status::default() });
+        let answer = CheckResponse { status, ..CheckResponse::default() }.encode_to_vec();
+        let length = u32::try_from(answer.len()).expect("a short answer").to_be_bytes();
+        let framed = [&[0][..], &length, &answer].concat();
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().expect("a name"), HeaderValue::from(0))]);
+        let body = Full::new(Bytes::from(framed)).with_trailers(std::future::ready(Some(Ok(trailers))));
+        let response = Response::builder().header(CONTENT_TYPE, "application/grpc");
+        response.body(Body::new(body)).expect("a response")
     }
 
     async fn relay(&self, url: &str, call: &str) -> Response<Body> {

@@ -1,6 +1,6 @@
 //! What only an HTTPRoute has.
 
-use super::super::ask::{Ask, See, get};
+use super::super::ask::{Ask, See, get, grpc};
 use super::super::case::{Case, case};
 use super::super::teller::{FAIL, WAIT};
 use super::filter::twice;
@@ -126,12 +126,24 @@ fn authorization() -> Vec<Case> {
     let with =
         |part: &str| format!("protocol: HTTP, backendRef: {{name: copy, port: 9080}}, http: {{{part}}}");
     let asked = || get("/a").see(See::Asked);
-    let denied = get("/a").header(FAIL, "401").see(See::Path);
+    let denied = || get("/a").header(FAIL, "401").see(See::Path);
     let far = asks("name: far, namespace: <<far -> default>>, port: 9080");
     let path = with("path: <</b -> /c>>, allowedHeaders: [x-call, x-fail]");
+    let told = "protocol: GRPC, backendRef: {name: copy, port: 9080}, \
+                grpc: {allowedHeaders: [x-call, x-fail, <<x-a -> x-b>>]}";
+    let cut = "protocol: HTTP, backendRef: {name: copy, port: 9080}, \
+               http: {allowedHeaders: [x-call, x-fail]}, forwardBody: {maxSize: <<2 -> 4>>}";
     let to_copy = "protocol: <<HTTP -> GRPC>>, backendRef: {name: copy, port: 9080}";
     vec![
-        row("protocol", to_copy, get("/"), "one", "403"),
+        row("protocol", to_copy, get("/").see(See::Got("x-who")), "copy", "-"),
+        row("grpc.allowedHeaders", told, denied().header("x-a", "1").see(See::Got("x-a")), "1", "-"),
+        row(
+            "forwardBody.maxSize",
+            cut,
+            grpc("/a").header(FAIL, "401").see(See::Got("content-length")),
+            "2",
+            "4",
+        ),
         row("backendRef.name", &asks("name: <<copy -> two>>, port: 9080"), asked(), "copy,one", "one,two"),
         row("backendRef.namespace", &far, get("/"), "one", "403"),
         row(
@@ -141,7 +153,7 @@ fn authorization() -> Vec<Case> {
             "copy,one",
             "copy:9090,one",
         ),
-        row("http.path", &path, denied, "/b/a", "/c/a"),
+        row("http.path", &path, denied(), "/b/a", "/c/a"),
         row("http.allowedHeaders", &with("allowedHeaders: [<<x-call -> x-b>>]"), asked(), "copy,one", "one"),
         row(
             "http.allowedResponseHeaders",
