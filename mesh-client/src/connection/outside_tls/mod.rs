@@ -3,6 +3,8 @@
 //! The files are read at each connect, which costs little beside a handshake: what has changed on disk holds for the next
 //! connection, and nobody has to watch anything. A file that cannot be used is a connect that failed.
 
+#[cfg(test)]
+mod limbo_tests;
 mod verifier;
 
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
     RevocationOptionsBuilder, UnknownStatusPolicy,
 };
+use x509_parser::parse_x509_certificate;
 
 /// Whom to believe.
 #[derive(Debug)]
@@ -36,6 +37,9 @@ pub enum Untrusted {
     /// The roots do not vouch for it, or do so no more.
     #[error("it is not vouched for: {0}")]
     Chain(webpki::Error),
+    /// It shows an authority's certificate, whose key is there to sign others.
+    #[error("its certificate's key may sign certificates (keyCertSign), as a server's may not")]
+    Authority,
     /// It is somebody else's.
     #[error("it is for none of {0}")]
     Name(String),
@@ -57,6 +61,16 @@ impl Verifier {
     pub(super) fn new(trust: Option<Trust>) -> Self {
         Self { trust, algorithms: provider().signature_verification_algorithms }
     }
+
+    pub(super) fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Untrusted> {
+        let judge = |trust: &Trust| trust.judge(&self.algorithms, leaf, intermediates, now);
+        self.trust.as_ref().map_or(Ok(()), judge)
+    }
 }
 
 impl Trust {
@@ -67,7 +81,8 @@ impl Trust {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Untrusted> {
-        let leaf = EndEntityCert::try_from(leaf).map_err(Untrusted::Chain)?;
+        let shown = leaf;
+        let leaf = EndEntityCert::try_from(shown).map_err(Untrusted::Chain)?;
         let lists: Vec<&CertRevocationList<'_>> = self.revocations.iter().collect();
         // No lists are no options, which is why the builder's refusal of an empty one is no error.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
@@ -78,6 +93,9 @@ impl Trust {
         let usage = KeyUsage::server_auth();
         leaf.verify_for_usage(algorithms.all, &self.anchors, intermediates, now, usage, revocation, None)
             .map_err(Untrusted::Chain)?;
+        if signs_certificates(shown)? {
+            return Err(Untrusted::Authority);
+        }
         match self.names.iter().any(|name| bears(&leaf, name)) {
             true => Ok(()),
             false => {
@@ -86,6 +104,14 @@ impl Trust {
             }
         }
     }
+}
+
+/// Whether the key is there to sign certificates, which webpki does not look at in a leaf.
+fn signs_certificates(leaf: &CertificateDer<'_>) -> Result<bool, Untrusted> {
+    let unreadable = Untrusted::Chain(webpki::Error::BadDer);
+    let Ok((_, leaf)) = parse_x509_certificate(leaf) else { return Err(unreadable) };
+    let usage = leaf.key_usage().map_err(|_| unreadable)?;
+    Ok(usage.is_some_and(|usage| usage.value.key_cert_sign()))
 }
 
 /// Whether a certificate is for that name; its own wildcards count.
@@ -112,11 +138,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let judged = self
-            .trust
-            .as_ref()
-            .map_or(Ok(()), |trust| trust.judge(&self.algorithms, end_entity, intermediates, now));
-        match judged {
+        match self.judge(end_entity, intermediates, now) {
             Ok(()) => Ok(ServerCertVerified::assertion()),
             Err(refusal) => Err(CertificateError::Other(OtherError(Arc::new(refusal))).into()),
         }
