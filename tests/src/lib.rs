@@ -20,7 +20,7 @@ pub use echo::Echo;
 pub use member::Served;
 pub use process::Process;
 pub use recorder::{Received, Recorder};
-pub use stranger::Stranger;
+pub use stranger::{Stranger, Told};
 
 /// README's examples compile.
 #[cfg(doctest)]

@@ -21,6 +21,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "explain's contract has no protocol for it",
     ),
     ("gateway-api-conformance", "MeshFrontendHostname *", BY_HOST),
+    ("http2-frames", "error/goaway-frame-size.json", FRAME_SIZE),
+    ("http2-frames", "error/ping-frame-size.json", FRAME_SIZE),
+    ("http2-frames", "error/priority-frame-size.json", FRAME_SIZE),
+    ("http2-frames", "error/settings-frame-ack-size.json", FRAME_SIZE),
+    ("http2-frames", "error/window_update-frame-size.json", FRAME_SIZE),
     (
         "istio-crd-validation",
         "serviceentry-valid [0] full",
@@ -28,6 +33,26 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     ("istio-peer-authn", "matrix https to auto port PERMISSIVE", UNDECLARED),
     ("istio-peer-authn", "matrix passthrough https PERMISSIVE", UNDECLARED),
+    (
+        "llhttp-requests",
+        "CRLF between requests, explicit `close`",
+        "the first request is good; what follows it is never read",
+    ),
+    (
+        "llhttp-requests",
+        "Disallow UTF-8 in URI path in strict mode",
+        "made canonical: policy and application see its bytes percent-encoded",
+    ),
+    (
+        "llhttp-requests",
+        "Missing CR between headers",
+        "RFC 9112, 2.2 lets a line end with LF alone, and both requests are judged as they are read",
+    ),
+    (
+        "llhttp-requests",
+        "No extension after semicolon",
+        "an empty chunk extension has no meaning to differ in",
+    ),
     ("istio-vs-delegate", "regex uri in delegate and root does not have uri", EXPRESSION),
     ("istio-vs-delegate", "regex uri in delegate and root has conflicting uri match", EXPRESSION),
     ("istio-vs-merge", "unknown port 8080 (virtualservice)", ANY_PORT),
@@ -47,6 +72,9 @@ const BY_HOST: &str =
     "the Host header says which host of the mesh is meant, not the address that was dialled";
 /// The function behind the case is never asked such a thing.
 const EXPRESSION: &str = "a delegate that matches an expression is refused, as by Istio's own validation";
+/// The connection ends either way.
+const FRAME_SIZE: &str =
+    "h2 ends the connection with PROTOCOL_ERROR where the standard says FRAME_SIZE_ERROR";
 /// DESIGN §5.
 const ANY_PORT: &str =
     "a VirtualService's host without a service is routed on any port, as there is no listener to miss";

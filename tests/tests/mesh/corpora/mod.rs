@@ -6,6 +6,9 @@
 pub(crate) mod bookinfo;
 mod exception;
 mod gateway_api;
+mod http1_requests;
+mod http2_frames;
+mod http_site;
 mod istio_authz;
 mod istio_crd_validation;
 mod istio_dr_select;
