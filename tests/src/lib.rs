@@ -20,7 +20,7 @@ pub use echo::Echo;
 pub use member::Served;
 pub use process::Process;
 pub use recorder::{Received, Recorder};
-pub use stranger::{Stranger, Told};
+pub use stranger::Stranger;
 
 /// README's examples compile.
 #[cfg(doctest)]

@@ -34,7 +34,7 @@ async fn ask(site: &HttpSite, case: &Value) -> Outcome {
         return Outcome::Wrong("the server neither answers nor closes".to_owned());
     };
     let expected: Vec<u64> = items(case, "error").iter().filter_map(Value::as_u64).collect();
-    let codes = error_codes(&came.told.answer);
+    let codes = error_codes(&came.answer);
     match came.whole == 0 && codes.iter().any(|code| expected.contains(&u64::from(*code))) {
         true => Outcome::Passed,
         false => Outcome::Wrong(format!("errors {codes:?}, not {expected:?}; {} requests", came.whole)),

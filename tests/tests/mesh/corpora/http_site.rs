@@ -9,7 +9,14 @@ use axum::Router;
 use axum::extract::Request;
 use http_body_util::BodyExt;
 use mesh_server::Server;
-use mesh_tests::{ControlPlane, Stranger, Told, wait};
+use mesh_tests::{ControlPlane, wait};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a server is waited for that may be waiting for more.
+const FIRST_ANSWER: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct HttpSite {
     address: SocketAddr,
@@ -21,7 +28,7 @@ pub(super) struct HttpSite {
 pub(super) struct Came {
     /// Requests whose head and body came to the application in full.
     pub(super) whole: usize,
-    pub(super) told: Told,
+    pub(super) answer: Vec<u8>,
 }
 
 impl HttpSite {
@@ -44,10 +51,20 @@ impl HttpSite {
         Self { address, whole, _control_plane: control_plane }
     }
 
-    /// Sends bytes and their end; none where the server neither answers them nor closes.
+    /// Sends bytes, and their end once the server has answered or has had the time to; none where it neither answers nor closes.
     pub(super) async fn exchange(&self, bytes: &[u8]) -> Option<Came> {
         let before = self.whole.load(Ordering::SeqCst);
-        let told = Stranger::Plaintext.exchange(self.address, bytes).await?;
-        Some(Came { whole: self.whole.load(Ordering::SeqCst) - before, told })
+        let mut socket = TcpStream::connect(self.address).await.expect("somebody listens");
+        let mut answer = Vec::new();
+        let talk = async {
+            // A server that is told of the end gives up what it is at, so the end must not come first.
+            socket.write_all(bytes).await?;
+            let _ = timeout(FIRST_ANSWER, socket.read_buf(&mut answer)).await;
+            socket.shutdown().await?;
+            socket.read_to_end(&mut answer).await
+        };
+        // An error is a connection that was reset, which is an end too.
+        let _ = timeout(PATIENCE, talk).await.ok()?;
+        Some(Came { whole: self.whole.load(Ordering::SeqCst) - before, answer })
     }
 }
