@@ -17,6 +17,7 @@ mod flip;
 mod foreign;
 mod gateway_routes;
 mod grpcio;
+mod handler_oracle;
 mod hashing;
 mod impostor;
 mod joining;
