@@ -38,7 +38,7 @@ pub(crate) enum Keep {
 /// The request stays where it is and is borrowed by all that waits: moved from future to future, it would be part of each.
 pub(crate) async fn attempt(
     pool: &Pool,
-    connect_timeout: Duration,
+    connect_timeout: &Duration,
     request: &mut Outgoing,
     keep: Keep,
 ) -> Result<Response<ResponseBody>, AttemptError> {
@@ -47,9 +47,9 @@ pub(crate) async fn attempt(
     loop {
         connections_left -= 1;
         let acquired = match upgrade {
-            Upgrade::Nothing => pool.acquire(connect_timeout).await,
+            Upgrade::Nothing => pool.acquire(*connect_timeout).await,
             // Boxed, so that a connect is no part of every call's future.
-            Upgrade::WebSocket => Box::pin(pool.acquire_apart(connect_timeout)).await,
+            Upgrade::WebSocket => Box::pin(pool.acquire_apart(*connect_timeout)).await,
         };
         let stream = match acquired {
             Ok(stream) => stream,

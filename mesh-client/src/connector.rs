@@ -14,7 +14,7 @@ use fastrand::Rng;
 use http::HeaderMap;
 use mesh_core::Mesh;
 use mesh_core::backoff::Backoff;
-use mesh_core::balance::Endpoint;
+use mesh_core::balance::{Endpoint, Moment, Verdict};
 use mesh_core::canonical::{HostPort, NotAHost};
 use mesh_core::context::RequestContext;
 use mesh_core::resource::UpstreamTls;
@@ -28,6 +28,7 @@ use crate::hash;
 use crate::host::{self, Destination};
 use crate::outbound::Outbound;
 use crate::record::ClusterRecord;
+use crate::report::Report;
 use crate::stack::choose;
 use crate::stream::MeshStream;
 
@@ -175,7 +176,7 @@ impl MeshConnector {
                 cluster: cluster.spec.name.clone(),
                 unresolved: cluster.unresolved.clone(),
             };
-            let endpoint = cluster.pick(rng, hash, &tried).ok_or_else(no_endpoint)?;
+            let endpoint = cluster.pick(rng, hash, &tried, Moment::now()).ok_or_else(no_endpoint)?;
             let failures = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             if tried.contains(&endpoint.spec.address) {
                 tokio::time::sleep(PAUSE.wait(failures - 1, rng.f64())).await;
@@ -195,10 +196,12 @@ impl MeshConnector {
 
     /// One endpoint, within the time that its cluster allows. It counts as busy from here on.
     async fn attempt(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<MeshStream, ConnectError> {
-        let in_flight = endpoint.state.begin();
+        let report = Report::of(cluster, endpoint, None, Moment::now());
         let tls = tls_towards(&cluster.spec, &endpoint.spec);
         let target = Target::Address(endpoint.spec.address);
         let opened = self.opening(&target, tls).within(cluster.spec.connect_timeout).await;
+        let verdict = if opened.is_ok() { Verdict::Connected } else { Verdict::NotConnected };
+        let in_flight = report.end(verdict);
         let carrier = opened.inspect_err(|error| error.report(tls))?;
         Ok(MeshStream::to(endpoint.spec.address, carrier, in_flight))
     }

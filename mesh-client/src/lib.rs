@@ -45,6 +45,7 @@ mod passthrough;
 mod pool;
 mod propagation;
 mod record;
+mod report;
 mod retry;
 #[cfg(feature = "reqwest")]
 pub mod send_through;

@@ -39,7 +39,7 @@ impl Passthrough {
             _ => (&self.http1, UpstreamProtocol::Http1),
         };
         let pool = pool(mesh, pools, host, protocol);
-        attempt(&pool, CONNECT_TIMEOUT, request, Keep::Nothing).await.map_err(|failed| failed.error)
+        attempt(&pool, &CONNECT_TIMEOUT, request, Keep::Nothing).await.map_err(|failed| failed.error)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use fastrand::Rng;
 use http::{HeaderMap, Response, StatusCode};
-use mesh_core::balance::{Endpoint, InFlight};
+use mesh_core::balance::{Endpoint, InFlight, Moment, Verdict};
 use mesh_core::route::{Outcome, RetryPolicy, Session};
 use mesh_core::snapshot::Cluster;
 
@@ -24,6 +24,7 @@ use crate::endpoint::pool;
 use crate::error::ClientError;
 use crate::outbound::Outbound;
 use crate::record::ClusterRecord;
+use crate::report::Report;
 
 /// A request on its way to a cluster.
 pub(crate) struct Forwarding<'a> {
@@ -57,45 +58,54 @@ impl Forwarding<'_> {
         let mut last = None;
         let mut waits = false;
         loop {
-            let Some(endpoint) = self.pick(&tried, rng) else {
+            let mut now = Moment::now();
+            let Some(endpoint) = self.pick(&tried, rng, now) else {
                 let cluster = self.cluster.spec.name.clone();
                 let unresolved = self.cluster.unresolved.clone();
                 return Err(last.unwrap_or(ClientError::NoHealthyEndpoint { cluster, unresolved }));
             };
-            let address = endpoint.spec.address;
-            if let Some(policy) = self.policy.filter(|_| waits || tried.contains(&address)) {
+            let is_tried = || tried.contains(&endpoint.spec.address);
+            if let Some(policy) = self.policy.filter(|_| waits || is_tried()) {
                 tokio::time::sleep(policy.pause(tried.len(), rng.f64())).await;
+                now = Moment::now();
             }
             let try_timer = self.limit(&mut request.head.headers).map(Timer::at);
             let keep = if retries_left > 0 { Keep::Whole } else { Keep::Nothing };
             let is_kept = request.body.is_whole();
-            let in_flight = endpoint.state.begin();
+            let report = Report::of(self.cluster, endpoint, self.deadline, now);
             let pool = pool(endpoint, &self.cluster.spec, &self.outbound.mesh);
-            let connect_timeout = self.cluster.spec.connect_timeout;
-            let Attempted { result, outcome, is_unsent } =
-                until(try_timer, pin!(attempt(pool, connect_timeout, request, keep))).await;
+            let attempting = attempt(pool, &self.cluster.spec.connect_timeout, request, keep);
+            let attempted = until(try_timer, pin!(attempting)).await;
+            let endpoint = report.endpoint();
+            let in_flight = report.end(attempted.verdict());
+            let Attempted { result, outcome, is_unsent } = attempted;
             let is_whole = is_unsent || is_kept && request.body.is_whole();
             let outcome = outcome.filter(|_| retries_left > 0 && is_whole);
             let again = self.policy.zip(outcome).filter(|(policy, outcome)| policy.repeats(*outcome));
             let Some((policy, outcome)) = again else {
-                return result.map(|response| Answered { response, in_flight, endpoint: address });
+                return result.map(|response| Answered {
+                    response,
+                    in_flight,
+                    endpoint: endpoint.spec.address,
+                });
             };
-            tracing::debug!(endpoint = %address, ?outcome, "attempt failed");
+            tracing::debug!(endpoint = %endpoint.spec.address, ?outcome, "attempt failed");
             waits = policy.backoff.is_some() || !outcome.is_unprocessed();
             // An answer that is not wanted is dropped here, and with it its stream.
             last = result.err();
             retries_left -= 1;
             self.record.count_retry();
-            tried.push(address);
+            tried.push(endpoint.spec.address);
         }
     }
 
     /// The endpoint of a session for its first attempt; else one that was not asked before, if there is one: also where it is hashed,
     /// for a key is better off at another endpoint than nowhere.
-    fn pick(&self, tried: &[SocketAddr], rng: &mut Rng) -> Option<&Endpoint> {
-        let met = self.session.filter(|_| tried.is_empty()).and_then(|session| self.cluster.met_by(session));
+    fn pick(&self, tried: &[SocketAddr], rng: &mut Rng, now: Moment) -> Option<&Endpoint> {
+        let session = self.session.filter(|_| tried.is_empty());
+        let met = session.and_then(|session| self.cluster.met_by(session, now));
         let avoids_previous = self.policy.is_some_and(|policy| policy.avoids_previous);
-        met.or_else(|| self.cluster.pick(rng, self.hash, if avoids_previous { tried } else { &[] }))
+        met.or_else(|| self.cluster.pick(rng, self.hash, if avoids_previous { tried } else { &[] }, now))
     }
 
     /// Tells the endpoint how long it has. When the attempt itself must be done, where it has a limit of its own; the
@@ -121,6 +131,21 @@ struct Attempted {
     outcome: Option<Outcome>,
     /// Whether nothing of the request was read.
     is_unsent: bool,
+}
+
+impl Attempted {
+    /// What it says of the endpoint.
+    fn verdict(&self) -> Verdict {
+        match (self.outcome, &self.result) {
+            (Some(Outcome::Answered { status, grpc_status }), _) => Verdict::answered(status, grpc_status),
+            (Some(Outcome::NotConnected), _) => Verdict::NotConnected,
+            (Some(Outcome::Refused | Outcome::NotSent | Outcome::Reset), _) => Verdict::Reset,
+            (Some(Outcome::TimedOut), _) => Verdict::TimedOut,
+            (None, Ok(response)) => Verdict::Answered(response.status()),
+            // What may not be repeated whatever the policy says has failed on this side.
+            (None, Err(_)) => Verdict::Cancelled,
+        }
+    }
 }
 
 /// What comes of an attempt before its time is over. The attempt stays where it is, for it is large.

@@ -265,7 +265,7 @@ pub fn grpc_status_of(status: StatusCode) -> u8 {
 }
 
 /// The HTTP status that stands for a gRPC status (`google.rpc.Code`'s own table).
-fn http_status_of(grpc_status: u8) -> StatusCode {
+pub(crate) fn http_status_of(grpc_status: u8) -> StatusCode {
     let status = match grpc_status {
         0 => 200,
         1 => 499,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use mesh_core::balance::Endpoint;
+use mesh_core::balance::{Endpoint, Moment};
 use mesh_core::canonical::{NotCanonical, canonicalize_uri, outbound_authority};
 use mesh_core::resource::Provenance;
 use mesh_core::route::{
@@ -247,7 +247,7 @@ impl Step<'_> {
             (None, Some(cluster)) => cluster,
             (fault, _) => return Err(fault.unwrap_or(Fault::NoCluster(forward.no_cluster_status))),
         };
-        let met = chosen.session.as_ref().and_then(|session| cluster.met_by(session));
+        let met = chosen.session.as_ref().and_then(|session| cluster.met_by(session, Moment::START));
         let met = sure(met.or_else(|| hashing.met(cluster)), decision);
         let hash = decision.chosen.and_then(|chosen| decision.destinations[chosen].hash.as_ref());
         let told = decision.sticky.iter().chain(hash).filter_map(|one| one.set_cookie.clone());

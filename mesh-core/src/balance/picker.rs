@@ -1,5 +1,4 @@
-//! The choice among the endpoints of a cluster that take requests: constant time for equal weights, logarithmic otherwise, and
-//! on a ring.
+//! The choice among the endpoints of a cluster that take requests, in constant time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,45 +7,106 @@ use std::sync::atomic::Ordering;
 use fastrand::Rng;
 
 use super::hash_table::{HashTable, Member};
-use super::{ClusterState, Endpoint};
+use super::shares::Shares;
+use super::{ClusterState, Endpoint, Moment};
 use crate::resource::{BalancerPolicy, Health};
+use crate::route::HashTableKind;
 
-/// Chooses among endpoints; made anew with every change of the cluster.
+/// Chooses among endpoints as they were found at one moment.
 #[derive(Debug)]
 pub struct Picker {
     policy: BalancerPolicy,
     state: Arc<ClusterState>,
-    /// The healthy endpoints of the first priority that has any.
+    /// The state's when the endpoints were looked at.
+    epoch: u64,
+    /// When an endpoint may be found otherwise though the epoch is the same.
+    valid_until: Moment,
+    /// The available endpoints of the first priority that has any.
     pickable: Box<[usize]>,
-    /// Where each of them ends on the line of all weights; empty where weights are equal.
-    weight_ends: Box<[u64]>,
-    /// Which of them a hashed key meets, where the policy hashes.
-    hash_table: Option<HashTable>,
+    /// By their weights.
+    shares: Shares,
+    /// Where the policy hashes.
+    hashed: Option<Hashed>,
+}
+
+/// Which endpoint a hashed key meets.
+#[derive(Debug)]
+struct Hashed {
+    owners: Arc<Owners>,
+    /// Which of all endpoints take requests.
+    pickable: Box<[bool]>,
+}
+
+/// The table of one priority. It holds all that are configured as healthy, since one that is unavailable for a while would move
+/// the keys of others if it left: it is stepped over.
+#[derive(Debug)]
+struct Owners {
+    priority: u32,
+    table: HashTable,
+    /// The table's members.
+    endpoints: Box<[usize]>,
 }
 
 impl Picker {
     /// A picker over `endpoints`, in whose order its answers are.
-    pub fn new(policy: BalancerPolicy, endpoints: &[Endpoint], state: Arc<ClusterState>) -> Self {
-        let healthy = |endpoint: &&Endpoint| endpoint.spec.health == Health::Healthy;
-        let priority = endpoints.iter().filter(healthy).map(|endpoint| endpoint.spec.priority).min();
-        let takes = |endpoint: &Endpoint| healthy(&endpoint) && Some(endpoint.spec.priority) == priority;
-        let pickable: Box<[usize]> = (0..endpoints.len()).filter(|at| takes(&endpoints[*at])).collect();
-        let weights: Vec<u32> = pickable.iter().map(|at| endpoints[*at].spec.weight).collect();
-        let weight_ends = match weights.windows(2).all(|pair| pair[0] == pair[1]) {
-            true => Box::default(),
-            false => ends(&weights),
-        };
-        let hash_table = match &policy {
-            BalancerPolicy::Hash(hash) if !pickable.is_empty() => {
-                let member = |at: &usize| {
-                    let spec = &endpoints[*at].spec;
-                    Member::new(spec.address, spec.weight)
-                };
-                Some(HashTable::new(hash.table, &pickable.iter().map(member).collect::<Vec<_>>()))
+    pub fn new(
+        policy: BalancerPolicy,
+        endpoints: &[Endpoint],
+        state: Arc<ClusterState>,
+        now: Moment,
+    ) -> Self {
+        Self::made(policy, endpoints, state, now, None)
+    }
+
+    /// One of which nothing but what takes long to make is to be used: it is never valid.
+    pub fn outdated(policy: BalancerPolicy, endpoints: &[Endpoint], state: Arc<ClusterState>) -> Self {
+        let made = Self::new(policy, endpoints, state, Moment::START);
+        Self { valid_until: Moment::START, ..made }
+    }
+
+    /// Another one over the same endpoints as they are now.
+    #[must_use]
+    pub fn renewed(&self, endpoints: &[Endpoint], now: Moment) -> Self {
+        let owners = self.hashed.as_ref().map(|hashed| &hashed.owners);
+        Self::made(self.policy.clone(), endpoints, Arc::clone(&self.state), now, owners)
+    }
+
+    fn made(
+        policy: BalancerPolicy,
+        endpoints: &[Endpoint],
+        state: Arc<ClusterState>,
+        now: Moment,
+        owners: Option<&Arc<Owners>>,
+    ) -> Self {
+        // Read before the endpoints are looked at: a change after that is another epoch.
+        let epoch = state.epoch();
+        let mut valid_until = Moment::NEVER;
+        let availability = endpoints.iter().map(|endpoint| {
+            let availability = endpoint.availability(now);
+            valid_until = valid_until.min(availability.valid_until());
+            availability.is_available()
+        });
+        let available: Vec<bool> = availability.collect();
+        let of_available = endpoints.iter().zip(&available).filter(|(_, available)| **available);
+        let priority = of_available.map(|(endpoint, _)| endpoint.spec.priority).min();
+        let takes = |at: &usize| available[*at] && Some(endpoints[*at].spec.priority) == priority;
+        let pickable: Box<[usize]> = (0..endpoints.len()).filter(takes).collect();
+        let weights: Vec<u64> = pickable.iter().map(|at| endpoints[*at].spec.weight.into()).collect();
+        let hashed = match (&policy, priority) {
+            (BalancerPolicy::Hash(hash), Some(priority)) => {
+                let known = owners.filter(|owners| owners.priority == priority).cloned();
+                let owners = known.unwrap_or_else(|| Owners::new(hash.table, endpoints, priority).into());
+                let pickable = (0..endpoints.len()).map(|at| takes(&at)).collect();
+                Some(Hashed { owners, pickable })
             }
             _ => None,
         };
-        Self { policy, state, pickable, weight_ends, hash_table }
+        Self { policy, state, epoch, valid_until, pickable, shares: Shares::new(&weights), hashed }
+    }
+
+    /// Whether its endpoints are still as they were found.
+    pub fn is_valid(&self, now: Moment) -> bool {
+        self.epoch == self.state.epoch() && now < self.valid_until
     }
 
     /// Picks one that is not in `tried`, or any where all have been; where the policy hashes, by the request's hash, if it has
@@ -57,11 +117,12 @@ impl Picker {
         rng: &mut Rng,
         mut hash: Option<u64>,
         tried: &[SocketAddr],
+        now: Moment,
     ) -> Option<&'e Endpoint> {
         if self.pickable.is_empty() {
             return None;
         }
-        let mut picked = self.draw(endpoints, rng, &mut hash);
+        let mut picked = self.draw(endpoints, rng, &mut hash, now);
         if tried.is_empty() {
             return Some(picked);
         }
@@ -70,7 +131,7 @@ impl Picker {
             if untried(picked) {
                 return Some(picked);
             }
-            picked = self.draw(endpoints, rng, &mut hash);
+            picked = self.draw(endpoints, rng, &mut hash, now);
         }
         let start = rng.usize(..self.pickable.len());
         let from_start = self.pickable[start..].iter().chain(&self.pickable[..start]);
@@ -79,75 +140,114 @@ impl Picker {
     }
 
     /// A hash is the next one afterwards, so that a key whose endpoint fails has another of its own.
-    fn draw<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng, hash: &mut Option<u64>) -> &'e Endpoint {
-        if let (Some(table), Some(number)) = (&self.hash_table, *hash) {
-            *hash = Some(HashTable::next(number));
-            return &endpoints[self.pickable[table.owner(number)]];
+    fn draw<'e>(
+        &self,
+        endpoints: &'e [Endpoint],
+        rng: &mut Rng,
+        hash: &mut Option<u64>,
+        now: Moment,
+    ) -> &'e Endpoint {
+        if let (Some(hashed), Some(number)) = (&self.hashed, hash.as_mut()) {
+            return &endpoints[hashed.owner(number).unwrap_or_else(|| self.nth(*number))];
         }
         let place = match self.policy {
             BalancerPolicy::LeastRequest | BalancerPolicy::Hash(_) => {
-                return self.less_busy_of_two(endpoints, rng);
+                return self.better_of_two(endpoints, rng, now);
             }
             BalancerPolicy::RoundRobin => self.next_in_turn(),
-            BalancerPolicy::Random => self.any_place(rng),
+            BalancerPolicy::Random => self.shares.draw(rng),
         };
         &endpoints[self.pickable[place]]
     }
 
-    /// The power of two choices: nearly as even as asking all, and no crowd runs to the one that is idle. Both are drawn by
+    /// The power of two choices: nearly as good as asking all, and no crowd runs to the one that is idle. Both are drawn by
     /// weight, and among equals the first one stands, so that idle endpoints are picked by weight too.
-    fn less_busy_of_two<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng) -> &'e Endpoint {
+    fn better_of_two<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng, now: Moment) -> &'e Endpoint {
         let count = self.pickable.len();
-        let first = self.any_place(rng);
-        let second = match self.weight_ends.is_empty() && count > 1 {
+        let first = self.shares.draw(rng);
+        let second = match self.shares.are_equal() && count > 1 {
             true => (first + 1 + rng.usize(..count - 1)) % count,
-            false => self.any_place(rng),
+            false => self.shares.draw(rng),
         };
         let (one, other) = (&endpoints[self.pickable[first]], &endpoints[self.pickable[second]]);
-        // Cross-multiplied, so that an endpoint of double weight bears double the requests.
-        let load = |of: &Endpoint, by: &Endpoint| {
-            u64::from(of.state.in_flight.load(Ordering::Relaxed)) * u64::from(by.spec.weight)
+        let load = |endpoint: &Endpoint, place: usize| Load {
+            in_flight: endpoint.state.in_flight.load(Ordering::Relaxed),
+            share: self.shares.relative(place),
+            cost: endpoint.state.latency.cost(now),
         };
-        if load(other, one) < load(one, other) { other } else { one }
-    }
-
-    fn any_place(&self, rng: &mut Rng) -> usize {
-        match self.weight_ends.is_empty() {
-            true => rng.usize(..self.pickable.len()),
-            false => self.place_of(rng.u64(..self.weight_total())),
-        }
+        if load(other, second).is_less_than(&load(one, first)) { other } else { one }
     }
 
     /// The turn count belongs to the cluster's state, so that a change of endpoints does not send everybody to the first one.
     /// With weights, turns multiplied by the golden ratio fall on the line of weights evenly and well spread.
     fn next_in_turn(&self) -> usize {
         let turn = self.state.turns.fetch_add(1, Ordering::Relaxed);
-        if self.weight_ends.is_empty() {
-            return (turn % self.pickable.len() as u64) as usize;
+        match self.shares.are_equal() {
+            true => (turn % self.pickable.len() as u64) as usize,
+            false => self.shares.at(turn.wrapping_mul(GOLDEN_RATIO_64)),
         }
-        let spread = u128::from(turn.wrapping_mul(GOLDEN_RATIO_64)) * u128::from(self.weight_total());
-        self.place_of((spread >> 64) as u64)
     }
 
-    fn weight_total(&self) -> u64 {
-        self.weight_ends.last().copied().unwrap_or_default()
-    }
-
-    fn place_of(&self, point: u64) -> usize {
-        self.weight_ends.partition_point(|end| *end <= point)
+    fn nth(&self, number: u64) -> usize {
+        self.pickable[(number % self.pickable.len() as u64) as usize]
     }
 }
 
-fn ends(weights: &[u32]) -> Box<[u64]> {
-    let running = weights.iter().scan(0, |end, weight| {
-        *end += u64::from(*weight);
-        Some(*end)
-    });
-    running.collect()
+impl Hashed {
+    /// The first endpoint of a number that takes requests; none where several in a row do not. The number is the next one
+    /// afterwards.
+    fn owner(&self, number: &mut u64) -> Option<usize> {
+        let mut owners = (0..STEPS_MAX).map(|_| {
+            let owner = self.owners.endpoints[self.owners.table.owner(*number)];
+            *number = HashTable::next(*number);
+            owner
+        });
+        owners.find(|owner| self.pickable[*owner])
+    }
 }
 
+impl Owners {
+    /// There is a healthy endpoint of that priority.
+    fn new(kind: HashTableKind, endpoints: &[Endpoint], priority: u32) -> Self {
+        let is_member = |at: &usize| {
+            let spec = &endpoints[*at].spec;
+            spec.priority == priority && spec.health == Health::Healthy
+        };
+        let members: Box<[usize]> = (0..endpoints.len()).filter(is_member).collect();
+        let member = |at: &usize| Member::new(endpoints[*at].spec.address, endpoints[*at].spec.weight);
+        let table = HashTable::new(kind, &members.iter().map(member).collect::<Vec<_>>());
+        Self { priority, table, endpoints: members }
+    }
+}
+
+/// What a request would add to.
+struct Load {
+    in_flight: u32,
+    /// As a multiple of the average.
+    share: f32,
+    cost: Option<f32>,
+}
+
+impl Load {
+    /// Whether a request is better off here: one of double share bears double the requests. Costs that are near each other are
+    /// taken for the same, since else a hair's breadth would send all requests one way.
+    fn is_less_than(&self, other: &Self) -> bool {
+        let (here, there) = (self.in_flight as f32 / self.share, other.in_flight as f32 / other.share);
+        match (self.cost, other.cost) {
+            (Some(cost), Some(other_cost)) if cost.max(other_cost) > COST_RATIO * cost.min(other_cost) => {
+                cost * (here + 1.0) < other_cost * (there + 1.0)
+            }
+            _ => here < there,
+        }
+    }
+}
+
+/// Costs apart by less are taken for the same.
+const COST_RATIO: f32 = 2.0;
 /// As many draws as Envoy makes (`host_selection_retry_max_attempts`) before the rest are looked through in order.
 const DRAWS_MAX: usize = 5;
+/// How many unavailable endpoints a number steps over before it meets one of the others by their order.
+const STEPS_MAX: usize = 16;
 /// 2⁶⁴ divided by the golden ratio.
 const GOLDEN_RATIO_64: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -191,11 +291,11 @@ mod tests {
 
     /// How often each endpoint is picked, by its port.
     fn counts(policy: BalancerPolicy, endpoints: &[Endpoint], picks: usize) -> Vec<usize> {
-        let picker = Picker::new(policy.clone(), endpoints, Arc::default());
+        let picker = Picker::new(policy.clone(), endpoints, Arc::default(), Moment::START);
         let mut rng = Rng::with_seed(7);
         let mut counts = vec![0; endpoints.len()];
         for _ in 0..picks {
-            let picked = picker.pick(endpoints, &mut rng, None, &[]).expect("an endpoint");
+            let picked = picker.pick(endpoints, &mut rng, None, &[], Moment::START).expect("an endpoint");
             counts[usize::from(picked.spec.address.port()) - 1] += 1;
         }
         counts
@@ -211,8 +311,8 @@ mod tests {
         ];
         for policy in policies() {
             assert_eq!(counts(policy.clone(), &endpoints, 10), [0, 0, 0, 10], "{policy:?}");
-            let none = Picker::new(policy.clone(), &endpoints[..2], Arc::default());
-            assert!(none.pick(&endpoints[..2], &mut Rng::with_seed(1), None, &[]).is_none());
+            let none = Picker::new(policy.clone(), &endpoints[..2], Arc::default(), Moment::START);
+            assert!(none.pick(&endpoints[..2], &mut Rng::with_seed(1), None, &[], Moment::START).is_none());
         }
     }
 
@@ -222,9 +322,10 @@ mod tests {
         let state: Arc<ClusterState> = Arc::default();
         let endpoints = healthy(&[1, 1]);
         let ports = [0, 1, 2, 3].map(|_| {
-            let picker = Picker::new(BalancerPolicy::RoundRobin, &endpoints, Arc::clone(&state));
+            let picker =
+                Picker::new(BalancerPolicy::RoundRobin, &endpoints, Arc::clone(&state), Moment::START);
             picker
-                .pick(&endpoints, &mut Rng::with_seed(1), None, &[])
+                .pick(&endpoints, &mut Rng::with_seed(1), None, &[], Moment::START)
                 .expect("an endpoint")
                 .spec
                 .address
@@ -256,25 +357,17 @@ mod tests {
     }
 
     #[test]
-    fn a_request_counts_until_it_is_dropped() {
-        let endpoints = healthy(&[1]);
-        let request = endpoints[0].state.begin();
-        assert_eq!(endpoints[0].state.in_flight.load(Ordering::Relaxed), 1);
-        drop(request);
-        assert_eq!(endpoints[0].state.in_flight.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
     fn tried_endpoints_are_picked_only_when_all_have_been() {
         let endpoints = healthy(&[1_000_000, 1, 1]);
         let tried: Vec<SocketAddr> = endpoints.iter().map(|endpoint| endpoint.spec.address).collect();
         for policy in policies() {
-            let picker = Picker::new(policy.clone(), &endpoints, Arc::default());
+            let picker = Picker::new(policy.clone(), &endpoints, Arc::default(), Moment::START);
             let mut rng = Rng::with_seed(3);
             for _ in 0..50 {
-                let picked = picker.pick(&endpoints, &mut rng, None, &tried[..2]).expect("an endpoint");
+                let picked =
+                    picker.pick(&endpoints, &mut rng, None, &tried[..2], Moment::START).expect("an endpoint");
                 assert_eq!(picked.spec.address, tried[2], "{policy:?}");
-                assert!(picker.pick(&endpoints, &mut rng, None, &tried).is_some());
+                assert!(picker.pick(&endpoints, &mut rng, None, &tried, Moment::START).is_some());
             }
         }
     }
@@ -285,9 +378,10 @@ mod tests {
         endpoints[1].spec.health = Health::Unhealthy;
         endpoints[3].spec.priority = 1;
         for policy in hashes() {
-            let picker = Picker::new(policy, &endpoints, Arc::default());
+            let picker = Picker::new(policy, &endpoints, Arc::default(), Moment::START);
             let pick = |hash, seed, tried: &[SocketAddr]| {
-                let picked = picker.pick(&endpoints, &mut Rng::with_seed(seed), Some(hash), tried);
+                let picked =
+                    picker.pick(&endpoints, &mut Rng::with_seed(seed), Some(hash), tried, Moment::START);
                 picked.expect("an endpoint").spec.address
             };
             let mut met = std::collections::BTreeSet::new();
@@ -318,12 +412,13 @@ mod tests {
     fn picking_allocates_nothing() {
         let endpoints = healthy(&[1, 2, 3]);
         for policy in policies() {
-            let picker = Picker::new(policy, &endpoints, Arc::default());
+            let picker = Picker::new(policy, &endpoints, Arc::default(), Moment::START);
             let mut rng = Rng::with_seed(1);
             let tried = [endpoints[0].spec.address];
             let measured = allocation_counter::measure(|| {
                 for (hash, tried) in [(None, &[][..]), (Some(7), &[]), (Some(7), &tried)] {
-                    let picked = picker.pick(&endpoints, &mut rng, hash, tried).expect("an endpoint");
+                    let picked =
+                        picker.pick(&endpoints, &mut rng, hash, tried, Moment::START).expect("an endpoint");
                     drop(picked.state.begin());
                 }
             });

@@ -3,17 +3,17 @@
 //! [`Closures`] makes one snapshot after another of the resources that arrive.
 
 mod closures;
+mod cluster;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::balance::{ClusterState, Endpoint, Picker};
 use crate::canonical::PathNormalization;
-use crate::resource::{BalancerPolicy, ClusterSpec, Health, InboundListener};
-use crate::route::{HashPolicy, OpaqueTable, RouteTable, Session};
+use crate::resource::InboundListener;
+use crate::route::{OpaqueTable, RouteTable};
 
 pub use closures::{Answer, Closures, Update};
+pub use cluster::Cluster;
 
 /// All configuration of a process at one moment.
 #[derive(Debug, Default)]
@@ -60,61 +60,4 @@ pub struct OpaqueConfig {
     pub rules: Arc<OpaqueTable>,
     /// Addressed by `WeightedDestination::cluster_index`; `None`: known not to exist.
     pub clusters: Box<[Option<Arc<Cluster>>]>,
-}
-
-/// A cluster with its endpoints, rebuilt whole when one of them changes.
-#[derive(Debug)]
-pub struct Cluster {
-    /// Configuration.
-    pub spec: Arc<ClusterSpec>,
-    /// Endpoints that may be picked and others, as configured.
-    pub endpoints: Box<[Endpoint]>,
-    /// Why some of its names have no address.
-    pub unresolved: Option<Arc<str>>,
-    picker: Picker,
-}
-
-impl Cluster {
-    /// Joins a cluster's configuration with its endpoints and its runtime state.
-    pub fn new(spec: Arc<ClusterSpec>, endpoints: Vec<Endpoint>, state: Arc<ClusterState>) -> Self {
-        let picker = Picker::new(spec.balancer.clone(), &endpoints, state);
-        Self { spec, endpoints: endpoints.into(), unresolved: None, picker }
-    }
-
-    /// The same, some of whose names have no address.
-    #[must_use]
-    pub fn unresolved(self, reason: Option<Arc<str>>) -> Self {
-        Self { unresolved: reason, ..self }
-    }
-
-    /// The endpoint at which a session has been, while it takes requests.
-    pub fn met_by(&self, session: &Session<'_>) -> Option<&Endpoint> {
-        let mut endpoints = self.endpoints.iter();
-        endpoints.find(|one| one.spec.health == Health::Healthy && session.has_met(one.spec.address))
-    }
-
-    /// What its requests are hashed by, if they are.
-    pub fn hash_policy(&self) -> Option<&HashPolicy> {
-        match &self.spec.balancer {
-            BalancerPolicy::Hash(policy) => Some(policy),
-            BalancerPolicy::LeastRequest | BalancerPolicy::RoundRobin | BalancerPolicy::Random => None,
-        }
-    }
-
-    /// The endpoint that a number meets first under the hash policy.
-    pub fn met_by_hash(&self, number: u64) -> Option<&Endpoint> {
-        self.hash_policy()?;
-        self.pick(&mut fastrand::Rng::with_seed(0), Some(number), &[])
-    }
-
-    /// Picks an endpoint that is not in `tried`, or any where all have been; by the request's number under the hash policy,
-    /// if it has one. `None`: nothing takes requests (503, flag UH).
-    pub fn pick(
-        &self,
-        rng: &mut fastrand::Rng,
-        hash: Option<u64>,
-        tried: &[SocketAddr],
-    ) -> Option<&Endpoint> {
-        self.picker.pick(&self.endpoints, rng, hash, tried)
-    }
 }
