@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
 use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
-use mesh_core::network::Network;
+use mesh_core::network::{Liveness, Network};
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -195,6 +195,12 @@ impl Opening<'_> {
         }
         .map_err(ConnectErrorKind::Tcp)?;
         socket.set_nodelay().map_err(ConnectErrorKind::Tcp)?;
+        let liveness = match self.spoken {
+            Spoken::Http(_) => Liveness::Reader,
+            // Some protocols of the application's own hold their senders up by not reading, for minutes.
+            Spoken::Bytes => Liveness::Host,
+        };
+        socket.expect(liveness).map_err(ConnectErrorKind::Tcp)?;
         let (connector, name) = match self.tls {
             UpstreamTls::Plaintext => return Ok(Carrier::Plain(socket)),
             UpstreamTls::MeshMtls { identities, sni } => {

@@ -18,7 +18,7 @@ use crate::accept::accept;
 use crate::canonical::HostPort;
 
 pub use memory::{MemoryHost, MemoryListener, MemoryNetwork, Reservation};
-pub use socket::{Pipe, Socket};
+pub use socket::{Liveness, Pipe, Socket};
 
 /// How a mesh reaches others, and is reached.
 #[derive(Debug, Clone, Default)]
