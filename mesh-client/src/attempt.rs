@@ -105,6 +105,9 @@ impl AttemptError {
             FailureKind::Unsent => refused(Outcome::NotSent, cause),
             FailureKind::Reset => broken(true, cause),
             FailureKind::Terminated => broken(false, cause),
+            FailureKind::Garbled => {
+                (ClientError::Protocol { endpoint: name(pool), cause }, Some(Outcome::Reset))
+            }
             FailureKind::CallerBody => (ClientError::RequestBody(cause), None),
             FailureKind::Unsendable => (ClientError::Unsendable(cause), None),
         };

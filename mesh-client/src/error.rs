@@ -129,6 +129,14 @@ pub enum ClientError {
         /// Whether the endpoint ended this request alone (`UR`) or the connection broke (`UC`).
         reset: bool,
     },
+    /// What the endpoint answered breaks the protocol's rules, or passes a limit. It may have processed the request.
+    #[error("endpoint {endpoint} answered what is no HTTP, or too much of it: {cause}")]
+    Protocol {
+        /// Its address.
+        endpoint: Arc<str>,
+        /// What was wrong.
+        cause: Arc<str>,
+    },
     /// The endpoint answered 101 and wants to speak what the request did not ask for. The connection was closed.
     #[error(
         "endpoint {endpoint} switched the connection to `{protocol}` (101), which the request did not ask for; only \
@@ -237,6 +245,7 @@ impl ClientError {
             | Self::Overflow { .. }
             | Self::Refused { .. }
             | Self::Broken { .. }
+            | Self::Protocol { .. }
             | Self::Switched { .. }
             | Self::NotAuthorized { .. }
             | Self::Deadline => Side::Peer,
@@ -261,7 +270,7 @@ impl ClientError {
             Self::Overflow { .. } => Fault::Overflow,
             Self::Refused { .. } | Self::Broken { reset: true, .. } => Fault::UpstreamReset,
             Self::Broken { reset: false, .. } => Fault::UpstreamTermination,
-            Self::Switched { .. } => Fault::UpstreamProtocol,
+            Self::Protocol { .. } | Self::Switched { .. } => Fault::UpstreamProtocol,
             Self::Deadline => Fault::Timeout,
             Self::Denied { status, .. } => Fault::ExternalAuth(*status),
             Self::NotAuthorized { .. } => Fault::ExternalAuth(StatusCode::FORBIDDEN),

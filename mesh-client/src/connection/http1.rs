@@ -154,8 +154,16 @@ fn unsent(request: Request<RequestBody>, uri: Uri) -> Outgoing {
 }
 
 fn failure(error: &hyper::Error) -> Failure {
-    let kind = if error.is_user() { FailureKind::CallerBody } else { FailureKind::Terminated };
-    Failure::new(kind, error)
+    let kind = match (error.is_user(), error.is_parse()) {
+        (true, _) => FailureKind::CallerBody,
+        (_, true) => FailureKind::Garbled,
+        _ => FailureKind::Terminated,
+    };
+    // hyper says what it was about, and its source what happened.
+    match std::error::Error::source(error) {
+        Some(source) => Failure::new(kind, format_args!("{error}: {source}")),
+        None => Failure::new(kind, error),
+    }
 }
 
 /// Of a response.

@@ -239,6 +239,8 @@ fn failure(error: &h2::Error) -> Failure {
         _ if error.is_go_away() && error.is_remote() => FailureKind::Refused,
         Some(Reason::REFUSED_STREAM) if error.is_remote() => FailureKind::Refused,
         _ if error.is_reset() && error.is_remote() => FailureKind::Reset,
+        // h2 itself ended the stream or the connection, for what it has read.
+        _ if error.is_library() => FailureKind::Garbled,
         None if !error.is_io() => FailureKind::Unsendable,
         _ => FailureKind::Terminated,
     };

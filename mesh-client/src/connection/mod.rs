@@ -163,6 +163,8 @@ pub(crate) enum FailureKind {
     Reset,
     /// The connection broke.
     Terminated,
+    /// What the peer sent breaks the protocol's rules, or passes a limit.
+    Garbled,
     /// The caller's own body failed.
     CallerBody,
     /// The request breaks the protocol's rules.

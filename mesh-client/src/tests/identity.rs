@@ -36,7 +36,7 @@ impl Authority {
 }
 
 /// A server under the identity `id` that answers 200 over whatever was negotiated.
-async fn serve(source: Arc<IdentitySource>) -> SocketAddr {
+pub(super) async fn serve(source: Arc<IdentitySource>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = TlsAcceptor::from(server_config(&source, ClientCertificate::Required));

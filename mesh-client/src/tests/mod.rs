@@ -1,5 +1,6 @@
 //! The whole stack against servers in this process, on configuration made by hand.
 
+mod bad_input;
 mod body;
 mod channel;
 mod cors;

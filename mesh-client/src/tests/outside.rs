@@ -15,7 +15,7 @@ use super::*;
 
 /// An HTTP/1.1 server that answers with the `host` header and the body, and closes a connection after `requests_max` requests
 /// without having said so.
-async fn http1(requests_max: usize) -> (SocketAddr, Arc<AtomicU32>) {
+pub(super) async fn http1(requests_max: usize) -> (SocketAddr, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicU32::new(0));
