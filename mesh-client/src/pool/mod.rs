@@ -11,6 +11,7 @@
 
 mod dial;
 mod idle;
+mod newcomers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mesh_core::Mesh;
-use mesh_core::balance::Transport;
+use mesh_core::balance::{Newcomers, Transport};
 use mesh_core::resource::UpstreamProtocol;
+use tokio::runtime::Handle;
 
 use crate::connection::{
     ConnectError, Connected, Connector, Http1Connection, Http2Connection, IdleHome, Stream, Target, Upstream,
@@ -27,6 +29,7 @@ use crate::connection::{
 };
 use dial::{Dial, Verdict};
 use idle::Idle;
+use newcomers::Arrivals;
 
 /// One endpoint's connections.
 #[derive(Debug)]
@@ -38,6 +41,9 @@ pub(crate) struct Pool {
     /// What TLS negotiated last, where the cluster leaves it open.
     negotiated_http1: AtomicBool,
     dial: Mutex<Dial>,
+    /// Where the mesh's connections live: of the first request to this endpoint or to a companion.
+    runtime: Option<Handle>,
+    arrivals: Arc<Arrivals>,
 }
 
 /// Why there is no connection; the endpoint saw nothing of the request.
@@ -54,13 +60,28 @@ impl Pool {
     pub(crate) fn new(mesh: &Mesh, target: Target, upstream: Upstream) -> Arc<Self> {
         let (identity, network) = (mesh.identity().cloned(), mesh.network().clone());
         let (vacancy, http1_open) = Default::default();
+        let connector = Connector { target, upstream, identity, network, vacancy, http1_open };
+        Self::of(connector, Handle::try_current().ok(), mesh.runtime(Arrivals::default))
+    }
+
+    /// Another endpoint's, made as this one was.
+    fn beside(&self, target: Target, upstream: Upstream) -> Arc<Self> {
+        let (identity, network) = (self.connector.identity.clone(), self.connector.network.clone());
+        let (vacancy, http1_open) = Default::default();
+        let connector = Connector { target, upstream, identity, network, vacancy, http1_open };
+        Self::of(connector, self.runtime.clone(), self.arrivals.clone())
+    }
+
+    fn of(connector: Connector, runtime: Option<Handle>, arrivals: Arc<Arrivals>) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
-            connector: Connector { target, upstream, identity, network, vacancy, http1_open },
+            connector,
             http2: ArcSwap::default(),
             http1: Mutex::default(),
             negotiated_http1: AtomicBool::new(false),
             dial: Mutex::default(),
+            runtime,
+            arrivals,
         })
     }
 
@@ -153,6 +174,13 @@ impl Pool {
         });
     }
 
+    /// Whether a connect is to be made that no request waits for; it has been counted.
+    fn begin_ahead(&self) -> bool {
+        let mut dial = self.dialling();
+        let failures = dial.failures();
+        !self.is_connected() && matches!(dial.ask(failures, 1, Instant::now()), Verdict::Connect)
+    }
+
     fn connected(&self, connected: Result<Connected, ConnectError>) {
         match connected {
             Ok(Connected::Http2(connection)) => {
@@ -219,6 +247,14 @@ impl IdleHome for Pool {
 }
 
 impl Transport for Pool {
+    fn is_connected(&self) -> bool {
+        self.connector.http1_open.count() > 0 || self.http2.load().iter().any(|one| !one.is_closed())
+    }
+
+    fn welcome(&self, newcomers: Newcomers<'_>) {
+        self.connect_to(newcomers);
+    }
+
     /// Lets go of all connections: each finishes the requests that it has, then closes.
     fn close(&self) {
         self.http2.store(Arc::default());

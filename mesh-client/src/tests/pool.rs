@@ -108,6 +108,68 @@ async fn a_connect_goes_on_when_the_request_that_asked_for_it_is_given_up() {
     assert_eq!(peer.connections(), 1);
 }
 
+/// A mesh whose one cluster has these of the setup's endpoints, and what changes them.
+struct Changing {
+    setup: Setup,
+    states: mesh_core::balance::EndpointStates,
+}
+
+impl Changing {
+    fn to(&mut self, addresses: &[SocketAddr]) -> Snapshot {
+        let cluster = self.setup.cluster();
+        let chosen = cluster.endpoints.iter().map(|endpoint| endpoint.spec.clone());
+        let chosen: Vec<_> = chosen.filter(|spec| addresses.contains(&spec.address)).collect();
+        let (state, endpoints) = self.states.join(&cluster.spec, &chosen);
+        let cluster = Arc::new(Cluster::new(cluster.spec.clone(), endpoints, state));
+        snapshot(vec![route(RouteMatch::everything(), self.setup.forward())], Some(cluster))
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_joins_is_connected_to_before_it_is_asked() {
+    let peers = [Peer::start(Manner::Echo).await, Peer::start(Manner::Echo).await];
+    let addresses = [peers[0].address, peers[1].address];
+    let mut changing = Changing { setup: Setup::http2(addresses), states: Default::default() };
+    let (mesh, publisher) =
+        Mesh::from_parts(Parts { snapshot: changing.to(&addresses[..1]), ..Parts::default() });
+    let outbound = Outbound::new(&mesh);
+    assert_eq!(send(&outbound, get("/")).await.status(), 200);
+    publisher.publish(changing.to(&addresses));
+    // Nobody waits for it: as long as its connection is not there, the other one is asked.
+    while peers[1].connections() == 0 {
+        assert_eq!(peers[1].requests(), 0);
+        assert_eq!(send(&outbound, get("/")).await.status(), 200);
+    }
+    while peers[1].requests() == 0 {
+        assert_eq!(send(&outbound, get("/")).await.status(), 200);
+    }
+    assert_eq!((peers[0].connections(), peers[1].connections()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_fleet_that_joins_gets_few_connections() {
+    let peers = join_all((0..100).map(|_| Peer::start(Manner::Echo))).await;
+    let addresses: Vec<_> = peers.iter().map(|peer| peer.address).collect();
+    let mut changing = Changing { setup: Setup::http2(addresses.clone()), states: Default::default() };
+    let (mesh, _publisher) =
+        Mesh::from_parts(Parts { snapshot: changing.to(&addresses[..1]), ..Parts::default() });
+    let outbound = Outbound::new(&mesh);
+    let unused = changing.to(&addresses[..2]);
+    assert_eq!(send(&outbound, get("/")).await.status(), 200);
+    drop(unused);
+    changing.to(&addresses);
+    let connected = || peers.iter().filter(|peer| peer.connections() > 0).count();
+    let start = std::time::Instant::now();
+    while connected() < 64 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{} are connected", connected());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // All connects have begun by then.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(connected(), 64);
+    assert_eq!(peers[1].connections(), 0, "it joined a cluster that nobody used, and is no newcomer now");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_that_come_and_go_under_load_cost_no_request() {
     let peers = [Peer::start(Manner::Echo).await, Peer::start(Manner::Echo).await];

@@ -1,13 +1,13 @@
 //! An endpoint: its configuration, and what is known of it beyond that.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::latency::Latency;
-use super::{Moment, Verdict};
-use crate::resource::{EndpointSpec, Health};
+use super::{ClusterState, Moment, Verdict};
+use crate::resource::{ClusterSpec, EndpointSpec, Health};
 
 /// An endpoint in the snapshot: its configuration and its state.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct EndpointState {
     /// What carries requests to it (the client crate's pool); made at first use.
     pub transport: OnceLock<Arc<dyn Transport>>,
     pub(super) latency: Latency,
+    /// Until then its first connection is waited for, in nanoseconds as a [`Moment`] has them.
+    awaited_until: AtomicU64,
 }
 
 /// Whether an endpoint takes requests, and if not, why.
@@ -38,6 +40,11 @@ pub enum Availability {
     Draining,
     /// Its configuration or a probe says that it cannot.
     Unhealthy,
+    /// It is being connected to for the first time; whoever has nobody else may wait with it.
+    Awaited {
+        /// The longest that this lasts.
+        until: Moment,
+    },
     /// It failed too often, and is left alone until then.
     Ejected {
         /// When it is to be asked again.
@@ -45,11 +52,29 @@ pub enum Availability {
     },
 }
 
-/// What the client crate keeps per endpoint. `close` is called once the endpoint has left the configuration: connections
-/// finish what they have and close.
+/// What the client crate keeps per endpoint.
 pub trait Transport: Any + Send + Sync + std::fmt::Debug {
-    /// Drains the connections.
+    /// Drains the connections: the endpoint has left the configuration. They finish what they have and close.
     fn close(&self);
+
+    /// Whether there is an open connection.
+    fn is_connected(&self) -> bool;
+
+    /// Hears, where it is connected itself, of those that join its cluster, before anybody can pick them.
+    fn welcome(&self, newcomers: Newcomers<'_>);
+}
+
+/// Endpoints that join a cluster to which there are connections.
+#[derive(Debug)]
+pub struct Newcomers<'a> {
+    /// The cluster as it will be.
+    pub cluster: &'a ClusterSpec,
+    /// Its runtime state.
+    pub state: &'a Arc<ClusterState>,
+    /// Those of them that may take requests.
+    pub endpoints: Vec<Endpoint>,
+    /// To how many others of the cluster there are connections.
+    pub connected: usize,
 }
 
 /// A request under way; it counts until dropped.
@@ -69,8 +94,22 @@ impl Endpoint {
 
 impl EndpointState {
     /// What was found out about an endpoint whose configuration calls it healthy.
-    pub fn availability(&self, _now: Moment) -> Availability {
+    pub fn availability(&self, now: Moment) -> Availability {
+        let awaited = Moment::from_nanos(self.awaited_until.load(Ordering::Relaxed));
+        if now < awaited {
+            return Availability::Awaited { until: awaited };
+        }
         Availability::Available
+    }
+
+    /// Has requests go elsewhere, while there is anybody else, until it is connected to or that moment has come.
+    pub fn await_connection(&self, until: Moment) {
+        self.awaited_until.store(until.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Its connection is there, or was waited for in vain. [`ClusterState::changed`] is to be called after that.
+    pub fn end_wait(&self) {
+        self.awaited_until.store(0, Ordering::Relaxed);
     }
 
     /// Counts an attempt, whose end is to be [reported](Self::report) once, and a request until the guard is dropped.
@@ -97,10 +136,15 @@ impl Availability {
         self == Self::Available
     }
 
+    /// Whether it does, but for its first connection.
+    pub fn is_awaited(self) -> bool {
+        matches!(self, Self::Awaited { .. })
+    }
+
     /// When it may be another one though nobody says so.
     pub fn valid_until(self) -> Moment {
         match self {
-            Self::Ejected { until } => until,
+            Self::Ejected { until } | Self::Awaited { until } => until,
             Self::Available | Self::Draining | Self::Unhealthy => Moment::NEVER,
         }
     }

@@ -1,11 +1,11 @@
 //! The runtime state of all clusters and endpoints, kept over configuration changes by cluster name and address.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{ClusterState, Endpoint, EndpointState};
-use crate::resource::{ClusterSpec, EndpointSpec, UpstreamProtocol, UpstreamTls};
+use super::{ClusterState, Endpoint, EndpointState, Newcomers, Transport};
+use crate::resource::{ClusterSpec, EndpointSpec, Health, UpstreamProtocol, UpstreamTls};
 
 /// Runtime state by cluster name and address.
 #[derive(Debug, Default)]
@@ -36,6 +36,7 @@ struct Security {
 
 impl EndpointStates {
     /// Joins a cluster's configuration with its state: known addresses keep theirs, new ones begin, those that left are closed.
+    /// Where the cluster is in use, the client crate hears of those that join it.
     pub fn join(
         &mut self,
         cluster: &ClusterSpec,
@@ -43,6 +44,15 @@ impl EndpointStates {
     ) -> (Arc<ClusterState>, Vec<Endpoint>) {
         let entry = self.clusters.entry(Arc::clone(&cluster.name)).or_default();
         let mut before = std::mem::take(&mut entry.endpoints);
+        let joins =
+            |spec: &EndpointSpec| !before.contains_key(&spec.address) && spec.health == Health::Healthy;
+        let newcomers: HashSet<SocketAddr> =
+            endpoints.iter().filter(|spec| joins(spec)).map(|spec| spec.address).collect();
+        let mut connected: Vec<Arc<dyn Transport>> = Vec::new();
+        if !newcomers.is_empty() {
+            let transports = before.values().filter_map(|old| old.state.transport.get());
+            connected.extend(transports.filter(|transport| transport.is_connected()).cloned());
+        }
         let mut joined = Vec::with_capacity(endpoints.len());
         for spec in endpoints {
             let spec = EndpointSpec { mesh_mtls: speaks_mtls(cluster, spec), ..spec.clone() };
@@ -58,6 +68,11 @@ impl EndpointStates {
             let kept = kept.unwrap_or_else(|| EndpointEntry { security, state: Arc::default() });
             let state = &entry.endpoints.entry(spec.address).or_insert(kept).state;
             joined.push(Endpoint { spec, state: Arc::clone(state) });
+        }
+        if let Some(companion) = connected.first() {
+            let newcomers = joined.iter().filter(|endpoint| newcomers.contains(&endpoint.spec.address));
+            let (endpoints, connected) = (newcomers.cloned().collect(), connected.len());
+            companion.welcome(Newcomers { cluster, state: &entry.state, endpoints, connected });
         }
         before.values().for_each(|gone| gone.state.close());
         (Arc::clone(&entry.state), joined)
@@ -89,19 +104,28 @@ impl EndpointState {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::*;
-    use crate::balance::Transport;
-    use crate::resource::{BalancerPolicy, EndpointSource, Health};
+    use crate::resource::{BalancerPolicy, EndpointSource};
 
     #[derive(Debug, Default)]
-    struct Closings(AtomicUsize);
+    struct Closings(AtomicUsize, Mutex<Vec<(Vec<u16>, usize)>>);
 
     impl Transport for Closings {
         fn close(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn is_connected(&self) -> bool {
+            self.0.load(Ordering::Relaxed) == 0
+        }
+
+        fn welcome(&self, newcomers: Newcomers<'_>) {
+            let ports = newcomers.endpoints.iter().map(|one| one.spec.address.port()).collect();
+            self.1.lock().unwrap().push((ports, newcomers.connected));
         }
     }
 
@@ -168,6 +192,21 @@ mod tests {
             false,
             1,
         );
+    }
+
+    #[test]
+    fn those_who_join_a_cluster_in_use_are_told_to_one_that_is_connected() {
+        let mut states = EndpointStates::default();
+        let plaintext = cluster(UpstreamTls::Plaintext);
+        let (_, first) = states.join(&plaintext, &[endpoint(1), endpoint(2)]);
+        states.join(&plaintext, &[endpoint(1), endpoint(2), endpoint(3)]);
+        let transport = open(&first[1]);
+        let draining = EndpointSpec { health: Health::Draining, ..endpoint(5) };
+        states.join(&plaintext, &[endpoint(1), endpoint(2), endpoint(3), endpoint(4), draining]);
+        // Also by one that leaves itself, as where all are replaced at once.
+        states.join(&plaintext, &[endpoint(6)]);
+        assert_eq!(*transport.1.lock().unwrap(), [(vec![4], 1), (vec![6], 1)]);
+        assert_eq!(transport.0.load(Ordering::Relaxed), 1, "it was closed after that");
     }
 
     fn mtls() -> UpstreamTls {

@@ -21,7 +21,7 @@ mod shares;
 mod verdict;
 
 pub use cluster_state::ClusterState;
-pub use endpoint::{Availability, Endpoint, EndpointState, InFlight, Transport};
+pub use endpoint::{Availability, Endpoint, EndpointState, InFlight, Newcomers, Transport};
 pub use endpoint_states::EndpointStates;
 pub use moment::Moment;
 pub use picker::Picker;

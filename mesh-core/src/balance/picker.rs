@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use super::hash_table::{HashTable, Member};
 use super::shares::Shares;
-use super::{ClusterState, Endpoint, Moment};
+use super::{Availability, ClusterState, Endpoint, Moment};
 use crate::resource::{BalancerPolicy, Health};
 use crate::route::HashTableKind;
 
@@ -84,9 +84,12 @@ impl Picker {
         let availability = endpoints.iter().map(|endpoint| {
             let availability = endpoint.availability(now);
             valid_until = valid_until.min(availability.valid_until());
-            availability.is_available()
+            availability
         });
-        let available: Vec<bool> = availability.collect();
+        let availability: Vec<Availability> = availability.collect();
+        let any = availability.iter().any(|one| one.is_available());
+        let takes = |one: &Availability| one.is_available() || !any && one.is_awaited();
+        let available: Vec<bool> = availability.iter().map(takes).collect();
         let of_available = endpoints.iter().zip(&available).filter(|(_, available)| **available);
         let priority = of_available.map(|(endpoint, _)| endpoint.spec.priority).min();
         let takes = |at: &usize| available[*at] && Some(endpoints[*at].spec.priority) == priority;
@@ -314,6 +317,21 @@ mod tests {
             let none = Picker::new(policy.clone(), &endpoints[..2], Arc::default(), Moment::START);
             assert!(none.pick(&endpoints[..2], &mut Rng::with_seed(1), None, &[], Moment::START).is_none());
         }
+    }
+
+    #[test]
+    fn one_that_is_connected_to_for_the_first_time_is_picked_where_nobody_else_is() {
+        let endpoints = healthy(&[1, 1]);
+        let until = Moment::START + std::time::Duration::from_secs(1);
+        endpoints[0].state.await_connection(until);
+        for policy in policies() {
+            assert_eq!(counts(policy.clone(), &endpoints, 10), [0, 10], "{policy:?}");
+            assert_eq!(counts(policy.clone(), &endpoints[..1], 10), [10], "{policy:?}");
+            let picker = Picker::new(policy, &endpoints, Arc::default(), Moment::START);
+            assert!(!picker.is_valid(until), "by then it takes requests");
+        }
+        endpoints[0].state.end_wait();
+        assert_eq!(counts(BalancerPolicy::RoundRobin, &endpoints, 10), [5, 5]);
     }
 
     #[test]
