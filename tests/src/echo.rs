@@ -99,4 +99,19 @@ impl proto::echo_server::Echo for Echo {
             request.into_inner().map(move |message| message.map(|_| Message { text: name.clone() }));
         Ok(Response::new(Box::pin(answers)))
     }
+
+    async fn collect(&self, request: Request<Streaming<Message>>) -> Result<Response<Message>, Status> {
+        let text = self.answer(request.remote_addr());
+        let mut messages = request.into_inner();
+        while messages.message().await?.is_some() {}
+        Ok(Response::new(Message { text }))
+    }
+
+    type RepeatStream = Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>;
+
+    async fn repeat(&self, request: Request<Message>) -> Result<Response<Self::RepeatStream>, Status> {
+        let text = self.answer(request.remote_addr());
+        let answers = futures_util::stream::iter(vec![Ok(Message { text }); 3]);
+        Ok(Response::new(Box::pin(answers)))
+    }
 }

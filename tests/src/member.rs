@@ -57,7 +57,11 @@ impl Served {
     /// # Panics
     /// Where there is none.
     pub async fn start(mesh: &Mesh, echo: Echo) -> Self {
-        let server = Server::builder(mesh).bind("127.0.0.1:0").await.expect("a free port");
+        Self::on(Server::builder(mesh).bind("127.0.0.1:0").await.expect("a free port"), echo)
+    }
+
+    /// Serves `echo` on a server that is bound already.
+    pub fn on(server: Server, echo: Echo) -> Self {
         let (address, counters) = (server.address(), server.counters());
         let (stop, stopped) = oneshot::channel();
         let routes = echo.routes();

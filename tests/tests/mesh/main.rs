@@ -13,6 +13,7 @@ mod ending;
 mod envoy;
 mod expectations;
 mod external_auth;
+mod faulty_network;
 mod flip;
 mod foreign;
 mod gateway_routes;
