@@ -24,6 +24,7 @@ mod impostor;
 mod joining;
 mod matcher;
 mod opaque;
+mod replacement;
 mod reqwest_users;
 mod sessions;
 mod simple_mode;
