@@ -32,4 +32,5 @@ mod store_kill;
 mod story;
 mod strangers;
 mod upgrades;
+mod vanished_hosts;
 mod weight_shifts;
