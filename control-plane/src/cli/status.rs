@@ -57,7 +57,11 @@ fn to_text(status: &Value, now: u64) -> String {
     let mut instances = Table::new(["WORKLOAD", "IDENTITY", "LABELS", "SERVES", "STATE", "LIBRARY"]);
     for instance in rows(&status["instances"]) {
         let identity = format!("{}/{}", word(&instance["namespace"]), word(&instance["service_account"]));
-        let state = if instance["draining"] == true { "draining" } else { "serving" };
+        let state = match instance["draining"] == true {
+            true => "draining",
+            false if instance["ready"] == false => "not ready",
+            false => "serving",
+        };
         instances.row([
             word(&instance["workload"]),
             identity,

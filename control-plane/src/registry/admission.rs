@@ -94,6 +94,7 @@ pub fn admit(
         locality: grant.locality.clone(),
         bindings,
         draining: request.draining,
+        not_ready: request.not_ready,
         library_version: printable.take(VERSION_CHARS_MAX).collect(),
     };
     Ok((key, instance))
@@ -230,6 +231,7 @@ mod tests {
                 advertised_address,
             }],
             draining: false,
+            not_ready: false,
             library_version: "0.1.0\u{1b}[31m".into(),
         }
     }

@@ -56,6 +56,9 @@ pub struct Instance {
     pub bindings: Vec<Binding>,
     /// Whether it finishes what it has and takes nothing new.
     pub draining: bool,
+    /// Whether it says that it wants no requests for now.
+    #[serde(default)]
+    pub not_ready: bool,
     /// What it runs, for `status` only.
     pub library_version: String,
 }
@@ -124,9 +127,12 @@ mod tests {
                 address: ([10, 0, 0, 7], 41001).into(),
             }],
             draining: false,
+            not_ready: true,
             library_version: "0.1.0".into(),
         };
         assert_eq!(Instance::decode(&instance.encode()), Some(instance.clone()));
+        let earlier = String::from_utf8(instance.encode()).unwrap().replace(",\"not_ready\":true", "");
+        assert!(!Instance::decode(earlier.as_bytes()).expect("as it was written before").not_ready);
         let other = String::from_utf8(instance.encode()).unwrap().replace("\"version\":1", "\"version\":2");
         assert_eq!(Instance::decode(other.as_bytes()), None);
     }

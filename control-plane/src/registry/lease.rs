@@ -125,6 +125,7 @@ mod tests {
             locality: None,
             bindings: Vec::new(),
             draining,
+            not_ready: false,
             library_version: String::new(),
         }
     }

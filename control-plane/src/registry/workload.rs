@@ -24,7 +24,11 @@ impl Instance {
             listening: Listening::Registered(self.bindings.iter().map(binding).collect()),
             locality: self.locality.as_deref().map(Into::into),
             weight: 1,
-            health: if self.draining { Health::Draining } else { Health::Healthy },
+            health: match self.draining {
+                true => Health::Draining,
+                false if self.not_ready => Health::Unhealthy,
+                false => Health::Healthy,
+            },
             in_mesh: true,
         }
     }

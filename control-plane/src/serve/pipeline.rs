@@ -280,6 +280,7 @@ mod tests {
             locality: None,
             bindings: vec![binding],
             draining: false,
+            not_ready: false,
             library_version: String::new(),
         };
         Arc::new([(key, Arc::new(instance))].into())

@@ -128,6 +128,7 @@ mod tests {
                 address: ([10, 0, 0, 7], 41001).into(),
             }],
             draining: false,
+            not_ready: false,
             library_version: String::new(),
         };
         Arc::new(Fixed { ready, instances: watch::Sender::new(Arc::new([(key, Arc::new(instance))].into())) })

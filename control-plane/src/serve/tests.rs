@@ -100,6 +100,7 @@ fn registration(port: u32) -> RegisterRequest {
         instance_id: "one".into(),
         ports: vec![ServingPort { workload_port: port, ..ServingPort::default() }],
         draining: false,
+        not_ready: false,
         library_version: "0.1.0".into(),
     }
 }

@@ -95,6 +95,7 @@ impl View {
                 "labels": instance.labels,
                 "bindings": instance.bindings,
                 "draining": instance.draining,
+                "ready": !instance.not_ready,
                 "version": instance.library_version,
             })
         };

@@ -17,6 +17,7 @@ mod draws;
 mod inbound;
 mod local_stream;
 mod parts;
+mod readiness;
 mod registrar;
 mod registration;
 mod resolve;
@@ -33,6 +34,7 @@ pub use builder::{MeshBuilder, StartError};
 pub use inbound::InboundSubscription;
 pub use local_stream::LocalStream;
 pub use parts::{Parts, Publisher};
+pub use readiness::Readiness;
 pub use registration::{Registration, RegistrationState, ServiceName, ServingPort};
 pub use resolve::ResolveError;
 pub use settings::{OutboundTrafficPolicy, Settings};
@@ -157,6 +159,11 @@ impl Mesh {
     /// Makes a serving port known to the mesh while the returned value lives. Without a mesh nobody is told.
     pub fn register(&self, port: ServingPort) -> Registration {
         self.0.registrations.add(port)
+    }
+
+    /// By which this process says whether it wants requests. Without a mesh nobody is told.
+    pub fn readiness(&self) -> Readiness {
+        Readiness::of(&self.0.registrations)
     }
 
     /// Subscribes to the policy of a serving address, by its name `inbound/IP:PORT`.

@@ -80,6 +80,7 @@ impl Registrar {
             ports: registered.ports.clone(),
             draining: registered.draining,
             library_version: env!("CARGO_PKG_VERSION").into(),
+            not_ready: !registered.ready,
         });
         request.set_timeout(CALL_MAX);
         let response = RegistryClient::new(channel).register(request).await?;

@@ -118,6 +118,7 @@ pub(super) enum Kept {
 struct Ports {
     next_id: u64,
     entries: Vec<Entry>,
+    not_ready: bool,
 }
 
 #[derive(Debug)]
@@ -132,6 +133,7 @@ struct Entry {
 pub(super) struct Registered {
     pub(super) ports: Vec<registry::ServingPort>,
     pub(super) draining: bool,
+    pub(super) ready: bool,
 }
 
 impl RegistrationTable {
@@ -155,7 +157,15 @@ impl RegistrationTable {
         let ports = self.lock();
         let draining = !ports.entries.is_empty() && ports.entries.iter().all(|entry| entry.draining);
         let kept = ports.entries.iter().filter(|entry| draining || !entry.draining);
-        Registered { ports: kept.map(|entry| wire(&entry.port)).collect(), draining }
+        let ready = !ports.not_ready;
+        Registered { ports: kept.map(|entry| wire(&entry.port)).collect(), draining, ready }
+    }
+
+    /// Says whether the process wants requests.
+    pub(super) fn set_ready(&self, ready: bool) {
+        if self.lock().not_ready == ready {
+            self.change(|ports| ports.not_ready = !ready);
+        }
     }
 
     /// Notes how `registered` fared, unless it has been overtaken.
@@ -165,7 +175,7 @@ impl RegistrationTable {
         }
     }
 
-    /// Wakes when a port comes, goes or drains.
+    /// Wakes when a port comes, goes or drains, or readiness changes.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
@@ -226,5 +236,21 @@ mod tests {
         check(&table, &[2], true);
         drop(b);
         check(&table, &[], false);
+    }
+
+    #[test]
+    fn readiness_is_told_when_it_changes() {
+        let table = Arc::new(RegistrationTable::new(Kept::ByRegistrar));
+        let mut changes = table.changes();
+        let mut told = |ready| {
+            table.set_ready(ready);
+            let told = changes.has_changed().expect("the table is there");
+            changes.mark_unchanged();
+            (told, table.registered().ready)
+        };
+        assert_eq!(
+            [true, false, false, true].map(&mut told),
+            [(false, true), (true, false), (false, false), (true, true)]
+        );
     }
 }

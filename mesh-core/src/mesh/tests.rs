@@ -161,6 +161,8 @@ async fn a_port_is_registered_renewed_drained_and_withdrawn() {
     assert!(
         script.heard().registered.iter().all(|request| request.instance_id == "one" && !request.draining)
     );
+    registering.table.set_ready(false);
+    script.hears(|heard| heard.registered.last().is_some_and(|request| request.not_ready)).await;
     registration.drain();
     script.hears(|heard| heard.registered.last().is_some_and(|request| request.draining)).await;
     registration.withdraw().await;

@@ -20,6 +20,7 @@ mod gateway_routes;
 mod grpcio;
 mod handler_oracle;
 mod hashing;
+mod health;
 mod impostor;
 mod joining;
 mod matcher;
