@@ -22,7 +22,7 @@
 //!
 //! [`MeshClient`] and [`MeshChannel`] are the two doors to one `stack`, which says in what order a request passes the stages:
 //! `propagation`, `host`, route (mesh-core's), `fault`, split (mesh-core's), `mirror`, `deadline`, `retry`, `attempt`. Below them a `pool` per endpoint keeps
-//! what carries requests, the `connection`s; `upgrade` says which request may keep one for itself. `body` holds the one body type of each direction, [`ClientError`] says why the
+//! what carries requests, the `connection`s; `upgrade` says which request may keep one for itself. `probing` asks endpoints how they are, where their cluster wants it. `body` holds the one body type of each direction, [`ClientError`] says why the
 //! mesh answered in a destination's place.
 
 mod answer;
@@ -43,6 +43,7 @@ mod mirror;
 mod outbound;
 mod passthrough;
 mod pool;
+mod probing;
 mod propagation;
 mod record;
 mod report;

@@ -7,6 +7,7 @@ use mesh_core::Mesh;
 
 use crate::mirror::Mirrors;
 use crate::passthrough::Passthrough;
+use crate::probing::Probing;
 use crate::record::Records;
 
 /// The outbound side of a mesh; cheap to clone.
@@ -22,12 +23,15 @@ pub(crate) struct OutboundState {
     pub(crate) passthrough: Passthrough,
     pub(crate) records: Records,
     pub(crate) mirrors: Mirrors,
+    pub(crate) probing: Probing,
     /// This process's own address, once somebody is hashed by it.
     pub(crate) own_address: OnceLock<IpAddr>,
 }
 
 impl Outbound {
     pub(crate) fn new(mesh: &Mesh) -> Self {
-        Self { mesh: mesh.clone(), state: mesh.runtime(OutboundState::default) }
+        let outbound = Self { mesh: mesh.clone(), state: mesh.runtime(OutboundState::default) };
+        outbound.state.probing.begin(mesh);
+        outbound
     }
 }

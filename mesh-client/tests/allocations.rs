@@ -67,6 +67,7 @@ fn mesh(address: SocketAddr) -> Mesh {
         protocol: UpstreamProtocol::Http2,
         balancer: BalancerPolicy::LeastRequest,
         connect_timeout: Duration::from_secs(5),
+        health_check: None,
         destination_rules: Vec::new(),
     };
     let endpoint = EndpointSpec {

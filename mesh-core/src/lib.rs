@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`ext_authz`], [`balance`], [`snapshot`],
+//! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`ext_authz`], [`balance`], [`health`], [`snapshot`],
 //! [`status`], [`subscription`], [`backoff`], [`upgrade`]. Effects: [`accept`] and [`network`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
@@ -14,6 +14,7 @@ pub mod balance;
 pub mod canonical;
 pub mod context;
 pub mod ext_authz;
+pub mod health;
 pub mod identity;
 pub mod join;
 pub mod matcher;

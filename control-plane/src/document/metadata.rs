@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_core::health::HealthCheck;
 use mesh_core::route::StickyKey;
 
 use super::fields::Fields;
@@ -25,6 +26,8 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
     /// By what its splits are sticky, if an annotation says so.
     pub sticky: Option<StickyKey>,
+    /// What endpoints are asked, if an annotation says so.
+    pub health_check: Option<HealthCheck>,
     /// When a cluster created it, if one did.
     pub created: Option<jiff::Timestamp>,
 }
@@ -40,6 +43,7 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Metadata {
         annotations: fields.or_default("annotations", text_map),
         // An annotation's meaning depends on the kind, which only the whole document knows.
         sticky: None,
+        health_check: None,
         created: fields.optional("creationTimestamp", timestamp).flatten(),
     };
     of_clusters(fields);

@@ -255,7 +255,7 @@ fn decode(root: &Node, kind: Kind, proto_names: bool) -> (Metadata, Spec, Vec<Fi
     if kind == Kind::EndpointSlice {
         spec = Spec::decode(kind, Value { reader: &mut reader, node: Some(root), span: root.span });
     }
-    metadata.sticky = annotation::read(&mut reader, root, kind);
+    annotation::read(&mut reader, root, kind, &mut metadata);
     (metadata, spec, reader.findings)
 }
 

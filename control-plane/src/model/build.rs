@@ -124,6 +124,7 @@ fn kubernetes(
         by_host: false,
         addresses: DnsAddresses::All,
         subject_alt_names: Vec::new(),
+        health_check: None,
         entry: None,
         visibility: Visibility::new(&exported_to(document), namespace, &settings.default_export_to.service),
     }
@@ -223,6 +224,7 @@ fn entry(document: &Document, spec: &ServiceEntry, settings: &MeshSettings) -> V
             _ => DnsAddresses::All,
         },
         subject_alt_names: spec.subject_alt_names.clone(),
+        health_check: document.metadata.health_check.clone(),
         entry: Some(document.key.name.as_str().into()),
         visibility: Visibility::new(&spec.export_to, namespace, &settings.default_export_to.service),
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mesh_core::health::HealthCheck;
 use mesh_core::resource::DnsAddresses;
 
 use super::Labels;
@@ -32,6 +33,8 @@ pub struct Service {
     pub addresses: DnsAddresses,
     /// Names under which its endpoints may answer, besides those of their service accounts.
     pub subject_alt_names: Vec<String>,
+    /// What its endpoints are asked, if they are.
+    pub health_check: Option<HealthCheck>,
     /// The name of the ServiceEntry that declares it, if one does.
     pub entry: Option<Arc<str>>,
     /// Who may call it.

@@ -265,6 +265,7 @@ fn granted_services(config: &Config, fleet: &Fleet) -> HashMap<Arc<str>, Vec<Ser
             by_host: false,
             addresses: DnsAddresses::All,
             subject_alt_names: Vec::new(),
+            health_check: None,
             entry: None,
             visibility: Visibility::new(&[], &service.namespace, default),
         });

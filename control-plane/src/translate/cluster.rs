@@ -20,6 +20,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
     AutoHttpConfig, ExplicitHttpConfig, UpstreamProtocolOptions,
 };
 use envoy_types::pb::google::protobuf::Any;
+use mesh_core::health::{HealthCheck, Probe};
 use mesh_core::resource::{BalancerPolicy, DnsAddresses, Provenance};
 
 use super::encode::{self, CLUSTER, PLAIN};
@@ -48,6 +49,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
             protocol(&subset, transport, view),
         )]),
         metadata: Some(metadata::ours(facts(&name, &subset))),
+        health_checks: health_check(&subset).map(|check| check.to_wire(name.host)).into_iter().collect(),
         ..Cluster::default()
     };
     if subset.endpoints(world).iter().any(|endpoint| endpoint.name.is_some()) {
@@ -92,6 +94,15 @@ fn by_name(cluster: &mut Cluster, world: &World, subset: &SubsetView<'_>, name: 
     cluster.load_assignment = Some(assignment);
     cluster.dns_lookup_family = DnsLookupFamily::All.into();
     cluster.dns_refresh_rate = Some(duration(world.settings().dns_refresh_rate));
+}
+
+/// What the port's endpoints are asked: only what they can answer.
+fn health_check<'w>(subset: &SubsetView<'w>) -> Option<&'w HealthCheck> {
+    subset.service.health_check.as_ref().filter(|check| match (&check.probe, subset.port.protocol) {
+        (Probe::Tcp, _) | (_, Protocol::Http2 | Protocol::Undeclared) => true,
+        (Probe::Http { .. }, protocol) => protocol == Protocol::Http,
+        (Probe::Grpc(_), _) => false,
+    })
 }
 
 /// The SPIFFE IDs that a document names, else those of the workloads that serve the subset: nobody else may answer for it.

@@ -188,6 +188,7 @@ fn cluster(service: &str, index: usize, address: SocketAddr) -> Arc<Cluster> {
         protocol: UpstreamProtocol::Auto,
         balancer: BalancerPolicy::default(),
         connect_timeout: Duration::from_secs(5),
+        health_check: None,
         destination_rules: Vec::new(),
     };
     let endpoint = EndpointSpec {

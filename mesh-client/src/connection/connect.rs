@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
 use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
-use mesh_core::network::{Liveness, Network};
+use mesh_core::network::{Liveness, Network, Socket};
 use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,6 +32,16 @@ impl fmt::Display for Target {
         match self {
             Self::Address(address) => address.fmt(f),
             Self::Name(host) => f.write_str(host.as_str()),
+        }
+    }
+}
+
+impl Target {
+    /// A connection before TLS.
+    pub(crate) async fn socket(&self, network: &Network) -> io::Result<Socket> {
+        match self {
+            Self::Address(address) => network.connect(*address).await,
+            Self::Name(host) => network.connect_host(host).await,
         }
     }
 }
@@ -189,11 +199,7 @@ impl Opening<'_> {
     }
 
     async fn open(self) -> Result<Carrier, ConnectErrorKind> {
-        let socket = match self.target {
-            Target::Address(address) => self.network.connect(*address).await,
-            Target::Name(host) => self.network.connect_host(host).await,
-        }
-        .map_err(ConnectErrorKind::Tcp)?;
+        let socket = self.target.socket(self.network).await.map_err(ConnectErrorKind::Tcp)?;
         socket.set_nodelay().map_err(ConnectErrorKind::Tcp)?;
         let liveness = match self.spoken {
             Spoken::Http(_) => Liveness::Reader,

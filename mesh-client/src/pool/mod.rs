@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mesh_core::Mesh;
 use mesh_core::balance::{Newcomers, Transport};
+use mesh_core::identity::IdentitySource;
+use mesh_core::network::Network;
 use mesh_core::resource::UpstreamProtocol;
 use tokio::runtime::Handle;
 
@@ -62,6 +64,18 @@ impl Pool {
         let (vacancy, http1_open) = Default::default();
         let connector = Connector { target, upstream, identity, network, vacancy, http1_open };
         Self::of(connector, Handle::try_current().ok(), mesh.runtime(Arrivals::default))
+    }
+
+    /// Connections of nobody else's to an endpoint, made by whoever asks for them.
+    pub(crate) fn apart(
+        identity: Option<Arc<IdentitySource>>,
+        network: Network,
+        target: Target,
+        upstream: Upstream,
+    ) -> Arc<Self> {
+        let (vacancy, http1_open) = Default::default();
+        let connector = Connector { target, upstream, identity, network, vacancy, http1_open };
+        Self::of(connector, Handle::try_current().ok(), Arc::default())
     }
 
     /// Another endpoint's, made as this one was.

@@ -87,6 +87,7 @@ impl Setup {
             protocol: self.protocol,
             balancer: BalancerPolicy::RoundRobin,
             connect_timeout: Duration::from_secs(5),
+            health_check: None,
             destination_rules: Vec::new(),
         };
         let endpoint = |address: &SocketAddr| Endpoint {

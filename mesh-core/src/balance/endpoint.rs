@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::latency::Latency;
+use super::probed::Probed;
 use super::{ClusterState, Moment, Verdict};
 use crate::resource::{ClusterSpec, EndpointSpec, Health};
 
@@ -26,6 +27,8 @@ pub struct EndpointState {
     pub in_flight: AtomicU32,
     /// What carries requests to it (the client crate's pool); made at first use.
     pub transport: OnceLock<Arc<dyn Transport>>,
+    /// What probes have shown, where there are any.
+    pub probed: Probed,
     pub(super) latency: Latency,
     /// Until then its first connection is waited for, in nanoseconds as a [`Moment`] has them.
     awaited_until: AtomicU64,
@@ -95,6 +98,9 @@ impl Endpoint {
 impl EndpointState {
     /// What was found out about an endpoint whose configuration calls it healthy.
     pub fn availability(&self, now: Moment) -> Availability {
+        if self.probed.is_unhealthy() {
+            return Availability::Unhealthy;
+        }
         let awaited = Moment::from_nanos(self.awaited_until.load(Ordering::Relaxed));
         if now < awaited {
             return Availability::Awaited { until: awaited };

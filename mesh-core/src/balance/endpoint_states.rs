@@ -141,6 +141,7 @@ mod tests {
             protocol: UpstreamProtocol::Auto,
             balancer: BalancerPolicy::LeastRequest,
             connect_timeout: Duration::from_secs(1),
+            health_check: None,
             destination_rules: Vec::new(),
         }
     }

@@ -17,6 +17,7 @@ mod hash_table;
 mod latency;
 mod moment;
 mod picker;
+mod probed;
 mod shares;
 mod verdict;
 
@@ -25,4 +26,5 @@ pub use endpoint::{Availability, Endpoint, EndpointState, InFlight, Newcomers, T
 pub use endpoint_states::EndpointStates;
 pub use moment::Moment;
 pub use picker::Picker;
+pub use probed::Probed;
 pub use verdict::Verdict;

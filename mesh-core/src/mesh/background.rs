@@ -4,6 +4,7 @@
 use std::io;
 use std::thread::{self, JoinHandle};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,7 @@ use crate::join::Member;
 #[derive(Debug)]
 pub(super) struct Background {
     stop: CancellationToken,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,6 +33,7 @@ impl Background {
     /// Starts the thread.
     pub(super) fn start(work: Work) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let thread = thread::Builder::new().name("mesh".into()).spawn(move || {
@@ -38,7 +41,12 @@ impl Background {
             // A name look-up that hangs must not hold up the process that wants to end.
             runtime.shutdown_background();
         })?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, runtime: handle, thread: Some(thread) })
+    }
+
+    /// The thread's runtime.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 }
 

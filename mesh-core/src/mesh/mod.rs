@@ -23,12 +23,14 @@ mod registration;
 mod resolve;
 mod runtime;
 mod settings;
+mod snapshots;
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use tokio::runtime::Handle;
 
 pub use builder::{MeshBuilder, StartError};
 pub use inbound::InboundSubscription;
@@ -38,6 +40,7 @@ pub use readiness::Readiness;
 pub use registration::{Registration, RegistrationState, ServiceName, ServingPort};
 pub use resolve::ResolveError;
 pub use settings::{OutboundTrafficPolicy, Settings};
+pub use snapshots::Snapshots;
 
 use crate::ads::View;
 use crate::canonical::HostPort;
@@ -66,7 +69,7 @@ struct Inner {
     registrations: Arc<RegistrationTable>,
     runtime: RuntimeStates,
     /// Ends with the last clone.
-    _background: Option<Background>,
+    background: Option<Background>,
 }
 
 /// Whether there is a mesh at all.
@@ -105,6 +108,17 @@ impl Mesh {
     /// The configuration as of now; a request loads it once.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.0.view.snapshot())
+    }
+
+    /// The configuration as of now, and then each time that it is another one.
+    pub fn snapshots(&self) -> Snapshots {
+        Snapshots::of(Arc::clone(&self.0.view))
+    }
+
+    /// The runtime of the mesh's own thread, which a service that blocks its workers does not block. Nothing that a request waits
+    /// for belongs there. `None` where nothing runs in the background.
+    pub fn background(&self) -> Option<Handle> {
+        self.0.background.as_ref().map(|background| background.runtime().clone())
     }
 
     /// What is known of a dialled host, without waiting and without allocating; counts as a use of it.
@@ -193,7 +207,7 @@ impl Mesh {
             draws: Draws::Chance,
             registrations,
             runtime: RuntimeStates::default(),
-            _background: Some(background),
+            background: Some(background),
         }))
     }
 
@@ -210,7 +224,7 @@ impl Mesh {
             draws: Draws::of(seed),
             registrations: Arc::new(RegistrationTable::new(Kept::ByNobody)),
             runtime: RuntimeStates::default(),
-            _background: None,
+            background: None,
         }));
         (mesh, Publisher::of(view))
     }

@@ -20,7 +20,10 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use super::connection_manager::from_ads;
 use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
 use super::metadata::Facts;
-use super::{DnsAddresses, DnsEndpoints, OutsideTls, Provenance, hash_policy, transport_socket};
+use super::{
+    DnsAddresses, DnsEndpoints, OutsideTls, Provenance, hash_policy, health_check, transport_socket,
+};
+use crate::health::HealthCheck;
 use crate::route::HashPolicy;
 
 /// What a `Cluster` resource says, parsed.
@@ -46,6 +49,8 @@ pub struct ClusterSpec {
     pub balancer: BalancerPolicy,
     /// How long a connect (TCP and TLS) may take.
     pub connect_timeout: Duration,
+    /// What its endpoints are asked in the background, if they are.
+    pub health_check: Option<HealthCheck>,
     /// The DestinationRules that shaped it.
     pub destination_rules: Vec<Provenance>,
 }
@@ -129,6 +134,7 @@ impl ClusterSpec {
             Some(timeout) => duration("connect_timeout", timeout)?,
             None => CONNECT_TIMEOUT,
         };
+        let health_check = health_check::parse(take(&mut wire.health_checks))?;
         // A name for Envoy's own statistics.
         wire.alt_stat_name.clear();
         nothing_else(&wire)?;
@@ -144,6 +150,7 @@ impl ClusterSpec {
             protocol,
             balancer,
             connect_timeout,
+            health_check,
         })
     }
 }

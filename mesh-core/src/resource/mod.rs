@@ -8,6 +8,7 @@ mod ext_authz;
 mod filters;
 mod hash_policy;
 mod header_options;
+mod health_check;
 pub mod inbound;
 mod invalid;
 pub mod listener;

@@ -83,7 +83,7 @@ async fn an_envoy_routes_by_the_meshs_rules_and_speaks_its_mtls() {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    body: String,
+    pub(crate) body: String,
     location: Option<String>,
     rule: Option<String>,
 }

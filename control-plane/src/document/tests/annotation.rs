@@ -39,6 +39,22 @@ fn a_sticky_key_stands_where_traffic_is_divided() {
 }
 
 #[test]
+fn a_health_check_is_asked_of_a_service_entrys_endpoints() {
+    let field = "metadata.annotations[proxyless.mesh/health-check]";
+    let check = |kind: &str, spec: &str, said: &str, wanted: &[(Code, &str)]| {
+        let annotation = format!("proxyless.mesh/health-check: '{said}'");
+        check(&annotated("networking.istio.io/v1", kind, spec, &annotation), wanted);
+    };
+    let entry = "{hosts: [a.example], ports: [{number: 80, name: http}], resolution: DNS}";
+    check("ServiceEntry", entry, "http:/healthz, interval=2s, status=200-299", &[]);
+    check("ServiceEntry", entry, "grpc:shop.v1.Shop", &[]);
+    for bad in ["", "healthz", "http:/a, every=5s", "tcp, timeout=0s"] {
+        check("ServiceEntry", entry, bad, &[(Code::InvalidValue, field)]);
+    }
+    check("VirtualService", ROUTE, "tcp", &[(Code::Conflict, field)]);
+}
+
+#[test]
 fn an_annotation_of_ours_that_nobody_knows_is_an_error_and_a_foreign_one_is_not() {
     let unknown = "metadata.annotations[proxyless.mesh/stiky]";
     virtual_service("proxyless.mesh/stiky: identity", &[(Code::UnknownField, unknown)]);

@@ -149,6 +149,7 @@ fn a_cluster_is_read_with_all_that_it_says() {
         protocol: UpstreamProtocol::Auto,
         balancer: BalancerPolicy::LeastRequest,
         connect_timeout: Duration::from_secs(3),
+        health_check: None,
         destination_rules: vec![Provenance {
             document: Some("DestinationRule/default/reviews".into()),
             at: Some("reviews.yaml:40".into()),

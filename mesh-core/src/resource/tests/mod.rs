@@ -5,6 +5,7 @@ mod endpoints;
 mod ext_authz;
 mod filters;
 mod hash_policies;
+mod health_checks;
 mod inbound;
 mod listeners;
 mod opaque;

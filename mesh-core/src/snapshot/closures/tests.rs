@@ -60,6 +60,7 @@ fn cluster_with(name: &str, balancer: BalancerPolicy) -> Update {
         protocol: UpstreamProtocol::Http1,
         balancer,
         connect_timeout: Duration::from_secs(1),
+        health_check: None,
         destination_rules: Vec::new(),
     })))
 }
