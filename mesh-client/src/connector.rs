@@ -198,12 +198,12 @@ impl MeshConnector {
     async fn attempt(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<MeshStream, ConnectError> {
         let report = Report::of(cluster, endpoint, None, Moment::now());
         let tls = tls_towards(&cluster.spec, &endpoint.spec);
-        let target = Target::Address(endpoint.spec.address);
+        let target = Target::of(&endpoint.spec);
         let opened = self.opening(&target, tls).within(cluster.spec.connect_timeout).await;
         let verdict = if opened.is_ok() { Verdict::Connected } else { Verdict::NotConnected };
         let in_flight = report.end(verdict);
         let carrier = opened.inspect_err(|error| error.report(tls))?;
-        Ok(MeshStream::to(endpoint.spec.address, carrier, in_flight))
+        Ok(MeshStream::to(&endpoint.spec, carrier, in_flight))
     }
 }
 

@@ -34,6 +34,6 @@ fn own_address(outbound: &Outbound, cluster: &Cluster, policy: &HashPolicy) -> O
     if policy.key != HashKey::SourceAddress {
         return None;
     }
-    let seen_at = cluster.endpoints.first()?.spec.address;
+    let seen_at = cluster.endpoints.iter().find(|endpoint| endpoint.spec.pipe.is_none())?.spec.address;
     Some(*outbound.state.own_address.get_or_init(|| outbound.mesh.network().own_address(seen_at)))
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use mesh_core::balance::InFlight;
 use mesh_core::identity::peer_identity;
-use mesh_core::resource::Provenance;
+use mesh_core::resource::{EndpointSpec, Provenance};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Carrier;
@@ -34,12 +34,13 @@ impl MeshStream {
     }
 
     /// To an endpoint of a cluster.
-    pub(crate) fn to(endpoint: SocketAddr, carrier: Carrier, in_flight: InFlight) -> Self {
+    pub(crate) fn to(endpoint: &EndpointSpec, carrier: Carrier, in_flight: InFlight) -> Self {
         let peer = match &carrier {
             Carrier::Plain(_) => None,
             Carrier::Tls(tls) => peer_identity(tls.get_ref().1).map(|id| id.as_str().into()),
         };
-        Self { carrier, endpoint: Some(endpoint), peer, rule: None, _in_flight: Some(in_flight) }
+        let endpoint = endpoint.pipe.is_none().then_some(endpoint.address);
+        Self { carrier, endpoint, peer, rule: None, _in_flight: Some(in_flight) }
     }
 
     /// The same, by this rule.
@@ -47,7 +48,7 @@ impl MeshStream {
         Self { rule: Some(rule), ..self }
     }
 
-    /// The endpoint at the other end; `None` outside the mesh.
+    /// The endpoint at the other end; `None` outside the mesh and at a Unix socket.
     pub fn endpoint(&self) -> Option<SocketAddr> {
         self.endpoint
     }

@@ -72,6 +72,7 @@ fn mesh(address: SocketAddr) -> Mesh {
     };
     let endpoint = EndpointSpec {
         address,
+        pipe: None,
         workload: None,
         locality: None,
         priority: 0,

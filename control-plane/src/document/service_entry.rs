@@ -227,9 +227,8 @@ fn check_endpoints(fields: &mut Fields<'_, '_>, entry: &ServiceEntry) {
     let names: BTreeSet<&str> = entry.ports.iter().map(|port| port.name.as_str()).collect();
     for (index, endpoint) in entry.endpoints.iter().enumerate() {
         let address = endpoint.address.as_str();
-        let dns = !address.is_empty()
-            && !address.starts_with("unix://")
-            && address.parse::<std::net::IpAddr>().is_err();
+        let unix = address.starts_with("unix://");
+        let dns = !address.is_empty() && !unix && address.parse::<std::net::IpAddr>().is_err();
         fields.reader.within(&format!("endpoints[{index}]"), |reader| {
             if entry.resolution == Resolution::Static && dns {
                 reader.note(
@@ -238,6 +237,10 @@ fn check_endpoints(fields: &mut Fields<'_, '_>, entry: &ServiceEntry) {
                     "STATIC endpoints have IP addresses",
                     "write the address, or use DNS",
                 );
+            }
+            if entry.resolution != Resolution::Static && unix {
+                let next = "set `resolution: STATIC`";
+                reader.note(Code::InvalidValue, endpoint.span, "a socket has no name to look up", next);
             }
             if let Some(unknown) = endpoint.ports.keys().find(|name| !names.contains(name.as_str())) {
                 let message = format!("`{}` is not one of the entry's ports", shorten(unknown));

@@ -61,12 +61,6 @@ fn check_address(fields: &mut Fields<'_, '_>, entry: &WorkloadEntry) {
             fields.invalid("address", "is not the absolute path of a socket", "write `unix:///run/app.sock`");
         } else if !entry.ports.is_empty() {
             fields.conflict("ports", "a socket has no ports", "remove the ports");
-        } else {
-            fields.not_honoured(
-                "address",
-                "Unix sockets are not reached by this mesh yet",
-                "use an IP address",
-            );
         }
     } else if entry.address.parse::<std::net::IpAddr>().is_err()
         && let Err(reason) = name::domain(&entry.address)

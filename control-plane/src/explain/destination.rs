@@ -1,10 +1,8 @@
 //! The choices of a split as the answer lists them: who serves each, how it is spoken to, and whether it takes anything.
 
-use std::net::SocketAddr;
-
 use http::StatusCode;
 use mesh_core::resource::{
-    BalancerPolicy, EndpointSource, Health, ServerVerification, UpstreamTls as WireTls,
+    BalancerPolicy, EndpointSource, EndpointSpec, Health, ServerVerification, UpstreamTls as WireTls,
 };
 use mesh_core::route::{HashTableKind, Split, WeightedDestination};
 use mesh_core::snapshot::Cluster;
@@ -96,7 +94,7 @@ fn destination(
         .iter()
         .map(|rule| DocumentAt { document: owned(&rule.document), at: owned(&rule.at) });
     let seen = endpoints.iter().map(|endpoint| EndpointSeen {
-        address: told(&spec.endpoints, endpoint.spec.address),
+        address: told(&spec.endpoints, &endpoint.spec),
         workload: owned(&endpoint.spec.workload),
         locality: owned(&endpoint.spec.locality),
         priority: endpoint.spec.priority,
@@ -118,7 +116,8 @@ fn destination(
 }
 
 /// An endpoint's address, or the name that leads to it; none where no document tells either.
-fn told(source: &EndpointSource, address: SocketAddr) -> Option<String> {
+fn told(source: &EndpointSource, endpoint: &EndpointSpec) -> Option<String> {
+    let address = endpoint.address;
     let targets = match source {
         EndpointSource::Dns(dns) => &*dns.targets,
         EndpointSource::ControlPlane(_) => &[],
@@ -126,5 +125,5 @@ fn told(source: &EndpointSource, address: SocketAddr) -> Option<String> {
     let mut names = targets.iter().map(|target| &target.host);
     let name = names.find(|name| address_of_name(name, address.port()) == address);
     let named = name.map(|name| format!("{name}:{}", address.port()));
-    named.or_else(|| (!is_untold(address)).then(|| address.to_string()))
+    named.or_else(|| (!is_untold(address)).then(|| endpoint.to_string()))
 }

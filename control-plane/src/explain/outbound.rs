@@ -318,7 +318,7 @@ impl Step<'_> {
 fn sure<'c>(met: Option<&'c Endpoint>, decision: &mut Decision) -> Option<&'c Endpoint> {
     let met = met.filter(|_| decision.chosen.is_some());
     let told = met.filter(|met| !is_untold(met.spec.address));
-    decision.endpoint = told.map(|met| met.spec.address.to_string());
+    decision.endpoint = told.map(|met| met.spec.to_string());
     met
 }
 

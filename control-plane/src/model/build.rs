@@ -1,6 +1,7 @@
 //! From documents to the model: names completed, services and workloads made of the kinds that declare them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use mesh_core::resource::{DnsAddresses, Health};
@@ -256,8 +257,10 @@ fn workloads(documents: &DocumentSet) -> Vec<Workload> {
 /// An endpoint at an IP address or a name; one without either is refused with its document.
 fn workload(name: &str, namespace: &str, entry: &WorkloadEntry, labels: &Labels) -> Option<Workload> {
     let ports = entry.ports.clone();
+    let pipe = entry.address.strip_prefix("unix://").map(|path| Listening::Pipe(Path::new(path).into()));
     let listening = match entry.address.parse() {
         Ok(ip) => Listening::Address { ip, ports },
+        Err(_) if pipe.is_some() => pipe?,
         Err(_) if entry.address.is_empty() || entry.address.contains('/') => return None,
         Err(_) => {
             Listening::Name { name: entry.address.trim_end_matches('.').to_ascii_lowercase().into(), ports }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::health::HealthCheck;
-use mesh_core::resource::DnsAddresses;
+use mesh_core::resource::{DnsAddresses, address_of_pipe};
 
 use super::Labels;
 use super::visibility::Visibility;
@@ -120,6 +120,7 @@ impl ServicePort {
                 let port = ports.get(&self.name).copied().or_else(|| self.resolve(ports))?;
                 Some((Some(address_of_name(name, port)), port))
             }
+            Listening::Pipe(path) => Some((Some(address_of_pipe(path)), self.number)),
             Listening::Untold { ports } => Some((None, self.resolve(ports)?)),
             Listening::Registered(bindings) => {
                 // A service that selects an instance by labels need not be the one that its grant names. Its target is the

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use mesh_core::resource::Health;
@@ -48,6 +49,8 @@ pub enum Listening {
         /// As with an address.
         ports: BTreeMap<String, u16>,
     },
+    /// A Unix socket of the caller's host, whatever port it is called for.
+    Pipe(Arc<Path>),
     /// An address that no document tells, as of a Deployment.
     Untold {
         /// Port by the name that a container gives it.

@@ -1,10 +1,11 @@
 //! The endpoints of a cluster, grouped by locality.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, HealthStatus, Locality, Metadata, SocketAddress, address,
+    Address, HealthStatus, Locality, Metadata, Pipe, SocketAddress, address,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{
@@ -17,7 +18,7 @@ use super::cluster::plaintext_mark;
 use super::encode::{self, ENDPOINTS};
 use super::metadata::{self, Entry};
 use super::name::ClusterName;
-use crate::model::{Endpoint, SubsetView, Transport, View, World};
+use crate::model::{Endpoint, Listening, SubsetView, Transport, View, World};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
     let name = ClusterName::parse(name)?;
@@ -86,13 +87,19 @@ fn lb_endpoint(endpoint: &Endpoint<'_>, plaintext: bool) -> LbEndpoint {
             value: endpoint.workload.map_or(1, |workload| workload.weight.max(1)),
         }),
         host_identifier: Some(HostIdentifier::Endpoint(wire::Endpoint {
-            address: Some(match &endpoint.name {
-                Some(name) => host(name.to_string(), endpoint.address.port()),
-                None => socket(endpoint.address),
+            address: Some(match (&endpoint.name, endpoint.workload.map(|workload| &workload.listening)) {
+                (Some(name), _) => host(name.to_string(), endpoint.address.port()),
+                (None, Some(Listening::Pipe(path))) => pipe(path),
+                (None, _) => socket(endpoint.address),
             }),
             ..wire::Endpoint::default()
         })),
     }
+}
+
+fn pipe(path: &Path) -> Address {
+    let path = path.display().to_string();
+    Address { address: Some(address::Address::Pipe(Pipe { path, ..Pipe::default() })) }
 }
 
 pub(super) fn socket(address: std::net::SocketAddr) -> Address {

@@ -193,6 +193,7 @@ fn cluster(service: &str, index: usize, address: SocketAddr) -> Arc<Cluster> {
     };
     let endpoint = EndpointSpec {
         address,
+        pipe: None,
         workload: None,
         locality: None,
         priority: 0,

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
 use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
 use mesh_core::network::{Liveness, Network, Socket};
-use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
+use mesh_core::resource::{EndpointSpec, UpstreamProtocol, UpstreamTls};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -23,6 +24,8 @@ use super::{Carrier, Spoken, Upstream, tls};
 pub(crate) enum Target {
     /// An endpoint of the mesh.
     Address(SocketAddr),
+    /// One at a Unix socket.
+    Pipe(Arc<Path>),
     /// A host outside it, looked up at each connect.
     Name(HostPort),
 }
@@ -31,16 +34,23 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
+            Self::Pipe(path) => write!(f, "unix://{}", path.display()),
             Self::Name(host) => f.write_str(host.as_str()),
         }
     }
 }
 
 impl Target {
+    /// An endpoint.
+    pub(crate) fn of(endpoint: &EndpointSpec) -> Self {
+        endpoint.pipe.clone().map_or(Self::Address(endpoint.address), Self::Pipe)
+    }
+
     /// A connection before TLS.
     pub(crate) async fn socket(&self, network: &Network) -> io::Result<Socket> {
         match self {
             Self::Address(address) => network.connect(*address).await,
+            Self::Pipe(path) => network.connect_pipe(path).await,
             Self::Name(host) => network.connect_host(host).await,
         }
     }

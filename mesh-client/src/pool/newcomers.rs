@@ -32,7 +32,7 @@ impl Pool {
         let room = CONNECTED_MAX.saturating_sub(newcomers.connected);
         for endpoint in fastrand::choose_multiple(newcomers.endpoints, room) {
             let upstream = Upstream::of(newcomers.cluster, &endpoint.spec);
-            let pool = self.beside(Target::Address(endpoint.spec.address), upstream);
+            let pool = self.beside(Target::of(&endpoint.spec), upstream);
             if endpoint.state.transport.set(pool.clone()).is_err() {
                 continue;
             }

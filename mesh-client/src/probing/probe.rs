@@ -56,7 +56,7 @@ impl Prober {
             check: check.clone(),
             cluster: Arc::clone(&spec.name),
             host,
-            target: Target::Address(endpoint.spec.address),
+            target: Target::of(&endpoint.spec),
             upstream: Upstream::of(spec, &endpoint.spec),
             way: way.clone(),
             pool: None,

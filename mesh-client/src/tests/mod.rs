@@ -93,6 +93,7 @@ impl Setup {
         let endpoint = |address: &SocketAddr| Endpoint {
             spec: EndpointSpec {
                 address: *address,
+                pipe: None,
                 workload: None,
                 locality: None,
                 priority: 0,

@@ -149,6 +149,7 @@ mod tests {
     fn endpoint(port: u16) -> EndpointSpec {
         EndpointSpec {
             address: SocketAddr::from(([10, 0, 0, 1], port)),
+            pipe: None,
             workload: None,
             locality: None,
             priority: 0,

@@ -264,6 +264,7 @@ mod tests {
         let address = SocketAddr::from(([10, 0, 0, 1], port));
         let spec = EndpointSpec {
             address,
+            pipe: None,
             workload: None,
             locality: None,
             priority,

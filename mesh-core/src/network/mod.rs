@@ -11,8 +11,9 @@ mod socket;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream, lookup_host};
 
 use crate::accept::accept;
 use crate::canonical::HostPort;
@@ -23,7 +24,7 @@ pub use socket::{Liveness, Pipe, Socket};
 /// How a mesh reaches others, and is reached.
 #[derive(Debug, Clone, Default)]
 pub enum Network {
-    /// TCP, and the system's look-up of names.
+    /// TCP, Unix sockets, and the system's look-up of names.
     #[default]
     Tcp,
     /// The members of one test, in this process; nobody else can be reached.
@@ -57,6 +58,21 @@ impl Network {
         match self {
             Self::Tcp => TcpStream::connect(address).await.map(Socket::Tcp),
             Self::Memory(host) => host.connect(address).map(Socket::from),
+        }
+    }
+
+    /// Connects to a Unix socket: an absolute path, or after `@` a name of Linux's own.
+    ///
+    /// # Errors
+    /// Where nobody accepts.
+    pub async fn connect_pipe(&self, path: &Path) -> io::Result<Socket> {
+        let name = path.to_str().and_then(|path| path.strip_prefix('@'));
+        let abstract_path = name.map(|name| PathBuf::from(format!("\0{name}")));
+        match self {
+            Self::Tcp => {
+                UnixStream::connect(abstract_path.as_deref().unwrap_or(path)).await.map(Socket::Unix)
+            }
+            Self::Memory(_) => Err(memory::unknown(path.display())),
         }
     }
 

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 /// A connection before TLS.
 #[derive(Debug)]
 pub enum Socket {
     /// The kernel's.
     Tcp(TcpStream),
+    /// The kernel's, to a process of this host.
+    Unix(UnixStream),
     /// This process's; boxed, so that tests cost real sockets no bytes.
     Memory(Box<Pipe>),
 }
@@ -60,7 +62,7 @@ impl Socket {
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {
             Self::Tcp(tcp) => tcp.set_nodelay(true),
-            Self::Memory(_) => Ok(()),
+            Self::Unix(_) | Self::Memory(_) => Ok(()),
         }
     }
 
@@ -90,6 +92,7 @@ impl Socket {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(tcp) => tcp.local_addr(),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
             Self::Memory(pipe) => Ok(pipe.local),
         }
     }
@@ -102,6 +105,8 @@ impl Socket {
         let mut first = [0; 1];
         match self {
             Self::Tcp(tcp) => Ok((tcp.peek(&mut first).await? > 0).then_some(first[0])),
+            // They are only connected to, and whoever accepts looks.
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
             Self::Memory(pipe) => {
                 if pipe.first.is_none() && pipe.stream.read(&mut first).await? > 0 {
                     pipe.first = Some(first[0]);
@@ -120,6 +125,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
             Self::Memory(pipe) => {
                 if buffer.remaining() > 0
                     && let Some(first) = pipe.first.take()
@@ -137,6 +143,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
             Self::Memory(pipe) => Pin::new(&mut pipe.stream).poll_write(cx, bytes),
         }
     }
@@ -148,6 +155,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
             Self::Memory(pipe) => Pin::new(&mut pipe.stream).poll_write_vectored(cx, slices),
         }
     }
@@ -155,6 +163,7 @@ impl AsyncWrite for Socket {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(tcp) => tcp.is_write_vectored(),
+            Self::Unix(unix) => unix.is_write_vectored(),
             Self::Memory(pipe) => pipe.stream.is_write_vectored(),
         }
     }
@@ -162,6 +171,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_flush(cx),
             Self::Memory(pipe) => Pin::new(&mut pipe.stream).poll_flush(cx),
         }
     }
@@ -169,6 +179,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             Self::Memory(pipe) => Pin::new(&mut pipe.stream).poll_shutdown(cx),
         }
     }

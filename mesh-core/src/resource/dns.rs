@@ -37,7 +37,7 @@ pub enum DnsAddresses {
 /// One name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsTarget {
-    /// What is looked up; an IP address is its own.
+    /// What is looked up; an IP address is its own, and a Unix socket has none.
     pub host: Arc<str>,
     /// What each of its addresses becomes, save for the IP address itself.
     pub endpoint: EndpointSpec,
@@ -70,7 +70,9 @@ impl DnsEndpoints {
 
     /// The names that have to be looked up.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.targets.iter().map(|target| &target.host).filter(|host| host.parse::<IpAddr>().is_err())
+        let hosts =
+            self.targets.iter().filter(|target| target.endpoint.pipe.is_none()).map(|target| &target.host);
+        hosts.filter(|host| host.parse::<IpAddr>().is_err())
     }
 
     /// The endpoints, once each name has an answer.
@@ -82,6 +84,12 @@ impl DnsEndpoints {
         let mut seen = HashSet::new();
         let mut endpoints = Vec::new();
         for target in &self.targets {
+            if target.endpoint.pipe.is_some() {
+                if seen.insert(target.endpoint.address) {
+                    endpoints.push(target.endpoint.clone());
+                }
+                continue;
+            }
             let own = target.host.parse::<IpAddr>().ok();
             let found = match &own {
                 Some(own) => std::slice::from_ref(own),

@@ -1,18 +1,21 @@
 //! The endpoints of a cluster.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::mem::take;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
-use envoy_types::pb::envoy::config::core::v3::{Address, HealthStatus, Locality, SocketAddress, address};
+use envoy_types::pb::envoy::config::core::v3::{HealthStatus, Locality, Pipe, SocketAddress, address};
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use envoy_types::pb::envoy::config::endpoint::v3::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints};
 
 use super::cluster::{TLS_DISABLED, TLS_MODE};
 use super::invalid::{Inside, Invalid, each, nothing_else};
 use super::metadata::Facts;
+use crate::route::SipHash;
 
 /// What a `ClusterLoadAssignment` says, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,8 +29,11 @@ pub struct EndpointsSpec {
 /// One endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointSpec {
-    /// Where it listens.
+    /// Where it listens. Of a Unix socket it stands for it wherever endpoints are told apart, which requests do all the time: so
+    /// what they compare and keep is a plain value ([`address_of_pipe`]).
     pub address: SocketAddr,
+    /// The Unix socket that it listens on instead.
+    pub pipe: Option<Arc<Path>>,
     /// `default/reviews-v1`, where known.
     pub workload: Option<Arc<str>>,
     /// `region/zone/subzone`.
@@ -55,13 +61,31 @@ pub enum Health {
     Unhealthy,
 }
 
+/// What stands for the address of a Unix socket: of a block that nobody is routed to (RFC 6666), with port 0, which no endpoint has.
+/// A path has the same in every process.
+pub fn address_of_pipe(path: &Path) -> SocketAddr {
+    let hash = SipHash::new(6, 0).hash(path.as_os_str().as_encoded_bytes());
+    let [a, b, c, d] = [48, 32, 16, 0].map(|shift| (hash >> shift) as u16);
+    SocketAddr::new(Ipv6Addr::new(0x100, 0, 0, 0, a, b, c, d).into(), 0)
+}
+
+impl fmt::Display for EndpointSpec {
+    /// `10.0.0.7:9080`, or `unix:///run/app.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.pipe {
+            Some(path) => write!(f, "unix://{}", path.display()),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
 impl EndpointsSpec {
     pub(super) fn parse(wire: ClusterLoadAssignment) -> Result<Self, Invalid> {
         let (name, endpoints) = placed(wire, address)?;
         let endpoints: Vec<EndpointSpec> = endpoints.into_iter().map(|((), endpoint)| endpoint).collect();
         let mut seen = HashSet::with_capacity(endpoints.len());
         match endpoints.iter().find(|endpoint| !seen.insert(endpoint.address)) {
-            Some(twice) => Err(Invalid::new("endpoints", format!("{} is there twice", twice.address))),
+            Some(twice) => Err(Invalid::new("endpoints", format!("{twice} is there twice"))),
             None => Ok(Self { name, endpoints }),
         }
     }
@@ -70,8 +94,9 @@ impl EndpointsSpec {
 /// An endpoint with what else its host says.
 type Placed<T> = (T, EndpointSpec);
 
-/// The endpoints of an assignment, whose hosts `place` reads, each with what else that says; and the assignment's name.
-pub(super) fn placed<T>(
+/// The endpoints of an assignment, whose hosts `place` reads, each with what else that says, which is nothing of a Unix socket; and
+/// the assignment's name.
+pub(super) fn placed<T: Default>(
     mut wire: ClusterLoadAssignment,
     place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
 ) -> Result<(Arc<str>, Vec<Placed<T>>), Invalid> {
@@ -88,7 +113,7 @@ fn address(text: &str) -> Result<((), IpAddr), Invalid> {
     Ok(((), ip?))
 }
 
-fn locality_group<T>(
+fn locality_group<T: Default>(
     mut wire: LocalityLbEndpoints,
     place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
 ) -> Result<Vec<Placed<T>>, Invalid> {
@@ -113,7 +138,7 @@ fn locality_name(wire: Locality) -> Option<Arc<str>> {
     (!name.is_empty()).then(|| name.into())
 }
 
-fn parse_endpoint<T>(
+fn parse_endpoint<T: Default>(
     mut wire: LbEndpoint,
     priority: u32,
     locality: Option<&Arc<str>>,
@@ -134,13 +159,23 @@ fn parse_endpoint<T>(
     let Some(HostIdentifier::Endpoint(mut endpoint)) = take(&mut wire.host_identifier) else {
         return Err(Invalid::new("endpoint", "is missing"));
     };
-    let (placed, address) = socket_address(take(&mut endpoint.address), place).inside("endpoint.address")?;
+    let (placed, address, pipe) = match take(&mut endpoint.address).and_then(|wire| wire.address) {
+        Some(address::Address::Pipe(wire)) => {
+            let path = pipe(wire).inside("endpoint.address.pipe")?;
+            (T::default(), address_of_pipe(&path), Some(path))
+        }
+        wire => {
+            let (placed, address) = socket_address(wire, place).inside("endpoint.address")?;
+            (placed, address, None)
+        }
+    };
     // A name for health checks, which the control plane makes.
     endpoint.hostname.clear();
     nothing_else(&endpoint).inside("endpoint")?;
     nothing_else(&wire)?;
     let endpoint = EndpointSpec {
         address,
+        pipe,
         workload: Facts::ours(metadata.as_ref()).text("workload"),
         locality: locality.cloned(),
         priority,
@@ -151,12 +186,24 @@ fn parse_endpoint<T>(
     Ok((placed, endpoint))
 }
 
+/// A Unix socket: an absolute path, or a name without a place among files (`@`).
+fn pipe(mut wire: Pipe) -> Result<Arc<Path>, Invalid> {
+    let path = take(&mut wire.path);
+    // For whoever makes the socket.
+    wire.mode = 0;
+    nothing_else(&wire)?;
+    match path.starts_with(['/', '@']) && !path.ends_with('/') {
+        true => Ok(Path::new(&path).into()),
+        false => Err(Invalid::new("path", format!("`{path}` is no socket's"))),
+    }
+}
+
 /// A TCP address.
 fn socket_address<T>(
-    wire: Option<Address>,
+    wire: Option<address::Address>,
     place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
 ) -> Result<(T, SocketAddr), Invalid> {
-    let Some(address::Address::SocketAddress(mut socket)) = wire.and_then(|wire| wire.address) else {
+    let Some(address::Address::SocketAddress(mut socket)) = wire else {
         return Err(Invalid::new("socket_address", "is missing"));
     };
     let (placed, ip) = place(&take(&mut socket.address))?;

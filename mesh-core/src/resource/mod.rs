@@ -32,7 +32,7 @@ use prost::Message;
 
 pub use cluster::{BalancerPolicy, ClusterSpec, EndpointSource, UpstreamProtocol, UpstreamTls};
 pub use dns::{DnsAddresses, DnsEndpoints, DnsTarget};
-pub use endpoint::{EndpointSpec, EndpointsSpec, Health};
+pub use endpoint::{EndpointSpec, EndpointsSpec, Health, address_of_pipe};
 pub use inbound::{InboundListener, MtlsMode};
 use invalid::Invalid;
 pub use listener::{BLOCK_ALL, OutboundListener, RequestSpec, Takes};

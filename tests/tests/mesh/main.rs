@@ -32,6 +32,7 @@ mod simple_mode;
 mod store_kill;
 mod story;
 mod strangers;
+mod unix_sockets;
 mod upgrades;
 mod vanished_hosts;
 mod weight_shifts;

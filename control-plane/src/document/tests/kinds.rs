@@ -166,7 +166,8 @@ fn workload_entries() {
         |spec: &str, wanted: &[(Code, &str)]| check(&document(NETWORKING, "WorkloadEntry", spec), wanted);
     row("{address: 10.0.0.1, ports: {http: 8080}, labels: {app: a}, serviceAccount: a, locality: r/z}", &[]);
     row("{address: a.example.com}", &[]);
-    row("{address: 'unix:///run/a.sock'}", &[(Code::UnsupportedField, "address")]);
+    row("{address: 'unix:///run/a.sock'}", &[]);
+    row("{address: 'unix://@a'}", &[]);
     row("{network: n}", &[(Code::NoEffect, "network"), (Code::UnsupportedField, "network")]);
     row("{}", &[(Code::MissingField, "address")]);
     row("{address: 'a b'}", &[(Code::InvalidValue, "address")]);

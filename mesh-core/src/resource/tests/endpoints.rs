@@ -1,6 +1,6 @@
 use envoy_types::pb::envoy::config::core::v3::socket_address::{PortSpecifier, Protocol};
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, HealthStatus, Locality, Metadata, SocketAddress, address,
+    Address, HealthStatus, Locality, Metadata, Pipe, SocketAddress, address,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
 use envoy_types::pb::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
@@ -71,6 +71,7 @@ fn an_endpoint_is_read_with_all_that_is_known_of_it() {
     let endpoints = parsed(&good());
     let expected = EndpointSpec {
         address: "10.0.0.7:9080".parse().expect("address"),
+        pipe: None,
         workload: Some("default/reviews-v1".into()),
         locality: Some("r/z".into()),
         priority: 1,
@@ -112,6 +113,28 @@ fn an_address_is_an_ip_with_a_port_over_tcp() {
     refused(socket("10.0.0.1", 0), ".port_value");
     refused(socket("10.0.0.1", 65536), ".port_value");
     refused(SocketAddress { protocol: Protocol::Udp.into(), ..socket("10.0.0.1", 80) }, ".protocol");
+}
+
+#[test]
+fn a_unix_socket_is_an_address_too() {
+    let piped = |path: &str| {
+        let mut assignment = good();
+        let address = address::Address::Pipe(Pipe { path: path.to_owned(), mode: 0o600 });
+        let at = Endpoint { address: Some(Address { address: Some(address) }), ..Endpoint::default() };
+        assignment.endpoints[0].lb_endpoints[0].host_identifier = Some(HostIdentifier::Endpoint(at));
+        assignment
+    };
+    let read = |path| parsed(&piped(path)).endpoints[0].clone();
+    let (app, named) = (read("/run/app.sock"), read("@app"));
+    assert_eq!(app.pipe.as_deref(), Some(std::path::Path::new("/run/app.sock")));
+    assert_eq!([&app, &named].map(ToString::to_string), ["unix:///run/app.sock", "unix://@app"]);
+    // What stands for a path is the same in every process and every version.
+    assert_eq!(app.address.to_string(), "[100::ae4:ed62:93ab:3ec6]:0");
+    assert_ne!(app.address, named.address);
+    for path in ["", "run/app.sock", "/run/"] {
+        let field = "endpoints[0].lb_endpoints[0].endpoint.address.pipe.path";
+        check_refused(ResourceType::Endpoints, piped(path), |_| {}, field);
+    }
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn cluster_with(name: &str, balancer: BalancerPolicy) -> Update {
 fn endpoints(cluster: &str, ports: &[u16]) -> Update {
     let endpoint = |port: &u16| EndpointSpec {
         address: SocketAddr::from(([10, 0, 0, 1], *port)),
+        pipe: None,
         workload: None,
         locality: None,
         priority: 0,
