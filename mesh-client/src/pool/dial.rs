@@ -65,6 +65,11 @@ impl Dial {
         self.last = None;
     }
 
+    /// A connect came to no end, which says nothing of the endpoint.
+    pub(super) fn given_up(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
     /// A connect failed. `jitter` is drawn from [0, 1).
     pub(super) fn failed(&mut self, error: Arc<ConnectError>, jitter: f64, now: Instant) {
         self.under_way = self.under_way.saturating_sub(1);

@@ -182,10 +182,7 @@ impl Pool {
     /// Connects in a task of its own, so that the connection comes about also if the request is given up meanwhile.
     fn begin_connect(&self, timeout: Duration) {
         let Some(pool) = self.this.upgrade() else { return };
-        tokio::spawn(async move {
-            let connected = pool.connector.connect(timeout).await;
-            pool.connected(connected);
-        });
+        tokio::spawn(Connecting { pool, ended: false }.run(timeout));
     }
 
     /// Whether a connect is to be made that no request waits for; it has been counted.
@@ -273,6 +270,29 @@ impl Transport for Pool {
     fn close(&self) {
         self.http2.store(Arc::default());
         *self.idle() = Idle::default();
+    }
+}
+
+/// A connect under way. Its task ends early only with the runtime that it was begun on; then others are told to make their own.
+struct Connecting {
+    pool: Arc<Pool>,
+    ended: bool,
+}
+
+impl Connecting {
+    async fn run(mut self, timeout: Duration) {
+        let connected = self.pool.connector.connect(timeout).await;
+        self.ended = true;
+        self.pool.connected(connected);
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.pool.dialling().given_up();
+            self.pool.connector.vacancy.changed.notify_waiters();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use mesh_core::balance::{Moment, Newcomers};
 use mesh_core::network::Network;
 use tokio::sync::Semaphore;
 
-use super::Pool;
+use super::{Connecting, Pool};
 use crate::connection::{Target, Upstream};
 
 /// The connects of a process to newcomers.
@@ -40,21 +40,21 @@ impl Pool {
             let timeout = newcomers.cluster.connect_timeout;
             let cluster = Arc::clone(newcomers.state);
             runtime.spawn(async move {
-                pool.connect_ahead(timeout).await;
+                connect(pool, timeout).await;
                 endpoint.state.end_wait();
                 cluster.changed();
             });
         }
     }
+}
 
-    async fn connect_ahead(&self, timeout: Duration) {
-        tokio::time::sleep(SPREAD.mul_f64(fastrand::f64())).await;
-        // Never closed.
-        let Ok(_place) = self.arrivals.0.acquire().await else { return };
-        if self.begin_ahead() {
-            let connected = self.connector.connect(timeout).await;
-            self.connected(connected);
-        }
+async fn connect(pool: Arc<Pool>, timeout: Duration) {
+    tokio::time::sleep(SPREAD.mul_f64(fastrand::f64())).await;
+    let arrivals = Arc::clone(&pool.arrivals);
+    // Never closed.
+    let Ok(_place) = arrivals.0.acquire().await else { return };
+    if pool.begin_ahead() {
+        Connecting { pool, ended: false }.run(timeout).await;
     }
 }
 

@@ -170,6 +170,23 @@ async fn a_fleet_that_joins_gets_few_connections() {
     assert_eq!(peers[1].connections(), 0, "it joined a cluster that nobody used, and is no newcomer now");
 }
 
+#[test]
+fn a_connect_that_ends_with_its_runtime_is_made_on_another() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (other, first) = (runtime(), runtime());
+    let peer = other.block_on(Peer::start(Manner::Echo));
+    let outbound = Setup::http2([peer.address]).outbound();
+    // One poll begins the connect, which nobody drives to its end.
+    first.block_on(async {
+        assert!(futures_util::FutureExt::now_or_never(Box::pin(send(&outbound, get("/")))).is_none());
+    });
+    drop(first);
+    other.block_on(async {
+        let answer = tokio::time::timeout(Duration::from_secs(10), send(&outbound, get("/"))).await;
+        assert_eq!(answer.expect("no wait for what never ends").status(), 200);
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_that_come_and_go_under_load_cost_no_request() {
     let peers = [Peer::start(Manner::Echo).await, Peer::start(Manner::Echo).await];
