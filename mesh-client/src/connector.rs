@@ -196,7 +196,9 @@ impl MeshConnector {
 
     /// One endpoint, within the time that its cluster allows. It counts as busy from here on.
     async fn attempt(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<MeshStream, ConnectError> {
-        let report = Report::of(cluster, endpoint, None, Moment::now());
+        // One that is given up by then has let its caller wait for too long.
+        let deadline = RequestContext::current().and_then(|context| context.deadline);
+        let report = Report::of(cluster, endpoint, deadline, Moment::now());
         let tls = tls_towards(&cluster.spec, &endpoint.spec);
         let target = Target::of(&endpoint.spec);
         let opened = self.opening(&target, tls).within(cluster.spec.connect_timeout).await;
