@@ -48,9 +48,19 @@ impl Transport {
     }
 }
 
+/// What a TLS handshake said.
+#[derive(Debug)]
+pub(crate) struct Proved {
+    /// The peer's.
+    pub(crate) spiffe_id: Arc<str>,
+    /// The server name that the peer asked for.
+    pub(crate) server_name: Option<Box<str>>,
+}
+
 #[derive(Debug)]
 struct Facts {
     spiffe_id: Option<Arc<str>>,
+    server_name: Option<Box<str>>,
     remote: SocketAddr,
     local: SocketAddr,
     site: Arc<Site>,
@@ -58,12 +68,16 @@ struct Facts {
 
 impl Peer {
     pub(crate) fn new(
-        spiffe_id: Option<Arc<str>>,
+        proved: Option<Proved>,
         remote: SocketAddr,
         local: SocketAddr,
         site: Arc<Site>,
     ) -> Self {
-        Self(Arc::new(Facts { spiffe_id, remote, local, site }))
+        let (spiffe_id, server_name) = match proved {
+            Some(Proved { spiffe_id, server_name }) => (Some(spiffe_id), server_name),
+            None => (None, None),
+        };
+        Self(Arc::new(Facts { spiffe_id, server_name, remote, local, site }))
     }
 
     /// The SPIFFE ID that the handshake proved, such as `spiffe://cluster.local/ns/default/sa/productpage`.
@@ -97,7 +111,9 @@ impl Peer {
         InboundFacts {
             principal: self.principal(),
             source_ip: Some(self.address().ip().to_canonical()),
+            destination_ip: Some(self.local_address().ip().to_canonical()),
             destination_port: self.site().port,
+            server_name: self.0.server_name.as_deref().unwrap_or_default(),
             http,
         }
     }

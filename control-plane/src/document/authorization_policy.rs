@@ -1,9 +1,11 @@
 //! AuthorizationPolicy: who may do what.
 //!
-//! Honoured are ALLOW and DENY on principals, namespaces, paths, methods and ports. Everything else is refused by name
-//! and never dropped: a condition that is not carried out would let in more than its author meant.
+//! Honoured are ALLOW and DENY on all that connections and requests say of themselves. What needs a token or a proxy's word is
+//! refused by name and never dropped: a condition that is not carried out would let in more than its author meant.
 
 use std::collections::BTreeMap;
+
+use http::HeaderName;
 
 use super::fields::Fields;
 use super::finding::Code;
@@ -37,49 +39,64 @@ pub enum Action {
     Deny,
 }
 
-/// One rule: someone of `from` doing something of `to`; an empty list is everyone, or everything.
+/// One rule: someone of `from` doing something of `to` when all of `when` hold; an empty list is everyone, everything, always.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// Where the rule begins.
     pub span: Span,
-    /// Who.
-    pub from: Vec<Source>,
-    /// What.
-    pub to: Vec<Operation>,
+    /// Who: each a caller of whom all facts hold.
+    pub from: Vec<Vec<Asked<Who>>>,
+    /// What: each an operation of which all facts hold.
+    pub to: Vec<Vec<Asked<What>>>,
+    /// On the caller as well, or on its request's headers.
+    pub when_who: Vec<Asked<Who>>,
+    /// On what is called as well.
+    pub when_what: Vec<Asked<What>>,
 }
 
-/// A caller: every list that is not empty must have a match, every `not` list none.
-#[derive(Clone, Debug, Default)]
-pub struct Source {
-    /// Where the entry begins.
-    pub span: Span,
-    /// Identities, without `spiffe://`.
-    pub principals: Vec<String>,
-    /// None of these.
-    pub not_principals: Vec<String>,
-    /// Namespaces.
-    pub namespaces: Vec<String>,
-    /// None of these.
-    pub not_namespaces: Vec<String>,
+/// A fact and what it may be: one of `values`, if there are any, and none of `not_values`.
+#[derive(Clone, Debug)]
+pub struct Asked<F> {
+    /// Which fact.
+    pub fact: F,
+    /// Istio's wildcards (`abc*`, `*abc`, `*`), except for accounts, addresses and ports.
+    pub values: Vec<String>,
+    /// In the same words.
+    pub not_values: Vec<String>,
 }
 
-/// An operation: every list that is not empty must have a match, every `not` list none.
-#[derive(Clone, Debug, Default)]
-pub struct Operation {
-    /// Where the entry begins.
-    pub span: Span,
-    /// Workload ports.
-    pub ports: Vec<u16>,
-    /// None of these.
-    pub not_ports: Vec<u16>,
-    /// Methods.
-    pub methods: Vec<String>,
-    /// None of these.
-    pub not_methods: Vec<String>,
-    /// Paths: exact, `prefix*`, `*suffix`, or a template with `{*}` and `{**}`.
-    pub paths: Vec<String>,
-    /// None of these.
-    pub not_paths: Vec<String>,
+/// A fact about the caller, or a header of its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Its identity, without `spiffe://`.
+    Principal,
+    /// Its identity's namespace.
+    Namespace,
+    /// `account`, of the policy's namespace, or `namespace/account`.
+    ServiceAccount,
+    /// Its identity's trust domain.
+    TrustDomain,
+    /// The address, or range of addresses, at the other end of the connection.
+    Address,
+    /// A header of that name.
+    Header(String),
+}
+
+/// A fact about what is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The host, with its port where it was written, in any case.
+    Host,
+    /// The workload's port.
+    Port,
+    /// The method.
+    Method,
+    /// The path: also a template with `{*}` and `{**}`.
+    Path,
+    /// The address, or range of addresses, at this end of the connection.
+    Address,
+    /// The server name of the TLS handshake.
+    ServerName,
 }
 
 pub(super) fn decode(fields: &mut Fields<'_, '_>) -> AuthorizationPolicy {
@@ -104,11 +121,8 @@ fn whole(fields: &mut Fields<'_, '_>, policy: &AuthorizationPolicy) {
     } else if !custom && fields.has("provider") {
         fields.conflict("provider", "goes with `action: CUSTOM` only", "remove the field");
     }
-    let caller = |source: &Source| {
-        let lists = [&source.principals, &source.not_principals, &source.namespaces, &source.not_namespaces];
-        lists.iter().any(|list| !list.is_empty())
-    };
-    if custom && policy.rules.iter().flat_map(|rule| &rule.from).any(caller) {
+    let names_callers = |asked: &Asked<Who>| matches!(asked.fact, Who::Principal | Who::Namespace);
+    if custom && policy.rules.iter().flat_map(|rule| &rule.from).flatten().any(names_callers) {
         fields.conflict("rules", "CUSTOM cannot ask for identities", "remove principals and namespaces");
     }
     if custom && policy.rules.is_empty() {
@@ -157,12 +171,18 @@ fn target_reference(fields: &mut Fields<'_, '_>) {
 }
 
 fn rule(fields: &mut Fields<'_, '_>) -> Rule {
-    let rule = Rule {
+    let mut rule = Rule {
         span: fields.span(),
         from: fields.or_default("from", |value| entries(value, "source", source)),
         to: fields.or_default("to", |value| entries(value, "operation", operation)),
+        ..Rule::default()
     };
-    fields.unsupported("when", |value| value.items(object(condition)));
+    for condition in fields.list("when", object(condition)).into_iter().flatten() {
+        match condition {
+            Condition::Who(asked) => rule.when_who.push(asked),
+            Condition::What(asked) => rule.when_what.push(asked),
+        }
+    }
     rule
 }
 
@@ -183,22 +203,19 @@ fn not_empty<'n, T>(mut value: Value<'_, 'n>, decode: impl FnMut(Value<'_, 'n>) 
     items
 }
 
-fn source(fields: &mut Fields<'_, '_>) -> Source {
-    let source = Source {
-        span: fields.span(),
-        principals: fields.or_default("principals", patterns),
-        not_principals: fields.or_default("notPrincipals", patterns),
-        namespaces: fields.or_default("namespaces", patterns),
-        not_namespaces: fields.or_default("notNamespaces", patterns),
-    };
-    for name in ["requestPrincipals", "notRequestPrincipals", "trustDomains", "notTrustDomains"] {
+fn source(fields: &mut Fields<'_, '_>) -> Vec<Asked<Who>> {
+    let asked = [
+        asked(fields, Who::Principal, ["principals", "notPrincipals"], patterns),
+        asked(fields, Who::Namespace, ["namespaces", "notNamespaces"], patterns),
+        asked(fields, Who::ServiceAccount, ["serviceAccounts", "notServiceAccounts"], service_accounts),
+        asked(fields, Who::TrustDomain, ["trustDomains", "notTrustDomains"], patterns),
+        asked(fields, Who::Address, ["ipBlocks", "notIpBlocks"], subnets),
+    ];
+    for name in ["requestPrincipals", "notRequestPrincipals"] {
         fields.unsupported(name, patterns);
     }
-    for name in ["serviceAccounts", "notServiceAccounts"] {
-        fields.unsupported(name, |value| value.items(service_account));
-    }
-    for name in ["ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks"] {
-        fields.unsupported(name, |value| value.items(|value| name::checked(value, name::subnet)));
+    for name in ["remoteIpBlocks", "notRemoteIpBlocks"] {
+        fields.unsupported(name, subnets);
     }
     something(
         fields,
@@ -219,23 +236,30 @@ fn source(fields: &mut Fields<'_, '_>) -> Source {
     {
         fields.conflict(accounts, "excludes principals and namespaces", "write two sources");
     }
-    source
+    asked.into_iter().flatten().collect()
 }
 
-fn operation(fields: &mut Fields<'_, '_>) -> Operation {
-    let operation = Operation {
-        span: fields.span(),
-        ports: fields.or_default("ports", ports),
-        not_ports: fields.or_default("notPorts", ports),
-        methods: fields.or_default("methods", patterns),
-        not_methods: fields.or_default("notMethods", patterns),
-        paths: fields.or_default("paths", |value| value.items(path)),
-        not_paths: fields.or_default("notPaths", |value| value.items(path)),
-    };
-    fields.unsupported("hosts", patterns);
-    fields.unsupported("notHosts", patterns);
+fn operation(fields: &mut Fields<'_, '_>) -> Vec<Asked<What>> {
+    let asked = [
+        asked(fields, What::Host, ["hosts", "notHosts"], patterns),
+        asked(fields, What::Port, ["ports", "notPorts"], ports),
+        asked(fields, What::Method, ["methods", "notMethods"], patterns),
+        asked(fields, What::Path, ["paths", "notPaths"], |value| value.items(path)),
+    ];
     something(fields, &["ports", "methods", "paths", "hosts"]);
-    operation
+    asked.into_iter().flatten().collect()
+}
+
+/// What two fields ask of one fact; none where they ask nothing.
+fn asked<F>(
+    fields: &mut Fields<'_, '_>,
+    fact: F,
+    [values, not_values]: [&'static str; 2],
+    decode: fn(Value<'_, '_>) -> Vec<String>,
+) -> Option<Asked<F>> {
+    let (values, not_values) = (fields.or_default(values, decode), fields.or_default(not_values, decode));
+    let asks = !values.is_empty() || !not_values.is_empty();
+    asks.then_some(Asked { fact, values, not_values })
 }
 
 /// Refuses an entry that names nothing, because it would match everything.
@@ -262,26 +286,31 @@ fn pattern(value: Value<'_, '_>) -> String {
     .value
 }
 
-fn service_account(value: Value<'_, '_>) {
-    name::known(value, "`name` or `namespace/name`", |account| {
+fn service_accounts(value: Value<'_, '_>) -> Vec<String> {
+    let good = |account: &str| {
         let parts: Vec<&str> = account.split('/').collect();
         let good = !account.contains('*') && parts.len() <= 2 && parts.iter().all(|part| !part.is_empty());
         good && account.len() <= 320
-    });
+    };
+    value.items(|value| name::known(value, "`name` or `namespace/name`", good))
+}
+
+fn subnets(value: Value<'_, '_>) -> Vec<String> {
+    value.items(|value| name::checked(value, name::subnet).value)
 }
 
 /// Ports are written as text, as everything else that a policy compares.
-fn ports(value: Value<'_, '_>) -> Vec<u16> {
+fn ports(value: Value<'_, '_>) -> Vec<String> {
     value.items(|mut value| {
         let written = text(value.reborrow());
-        let port = written.parse::<u16>().ok().filter(|port| *port > 0);
-        if port.is_none() && value.node.is_some() && !written.is_empty() {
+        let good = written.parse::<u16>().is_ok_and(|port| port > 0);
+        if !good && value.node.is_some() && !written.is_empty() {
             value.invalid(
                 format!("`{}` is not a port", shorten(&written)),
                 "write \"1\" to \"65535\", in quotes",
             );
         }
-        port.unwrap_or_default()
+        written
     })
 }
 
@@ -314,23 +343,51 @@ fn path_template(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn condition(fields: &mut Fields<'_, '_>) {
+/// An entry of `when`: on one side of a call or on the other.
+enum Condition {
+    Who(Asked<Who>),
+    What(Asked<What>),
+}
+
+fn condition(fields: &mut Fields<'_, '_>) -> Option<Condition> {
     let key = fields.required("key", condition_key);
-    let addresses = matches!(key.as_str(), "source.ip" | "remote.ip" | "destination.ip");
-    for name in ["values", "notValues"] {
-        fields.optional(name, |value| {
-            if addresses {
-                return value.items(|value| name::checked(value, name::subnet).value);
+    const VALUES: [&str; 2] = ["values", "notValues"];
+    let who = match key.as_str() {
+        "source.principal" => Some((Who::Principal, patterns as fn(Value<'_, '_>) -> Vec<String>)),
+        "source.namespace" => Some((Who::Namespace, patterns as _)),
+        "source.serviceAccount" => Some((Who::ServiceAccount, service_accounts as _)),
+        "source.trustDomain" => Some((Who::TrustDomain, patterns as _)),
+        "source.ip" => Some((Who::Address, subnets as _)),
+        _ => header_of(&key).map(|name| (Who::Header(name.to_owned()), patterns as _)),
+    };
+    let what = match key.as_str() {
+        "destination.port" => Some((What::Port, ports as fn(Value<'_, '_>) -> Vec<String>)),
+        "destination.ip" => Some((What::Address, subnets as _)),
+        "connection.sni" => Some((What::ServerName, patterns as _)),
+        _ => None,
+    };
+    let condition = match (who, what) {
+        (Some((fact, decode)), _) => asked(fields, fact, VALUES, decode).map(Condition::Who),
+        (None, Some((fact, decode))) => asked(fields, fact, VALUES, decode).map(Condition::What),
+        (None, None) => {
+            let decode = if key == "remote.ip" { subnets } else { patterns };
+            asked(fields, (), VALUES, decode);
+            // Another key is none at all, and has been refused as that.
+            if ["remote.ip", "request.auth.", "experimental."].iter().any(|known| key.starts_with(known)) {
+                let message = format!("`{}` is not honoured by this mesh yet", shorten(&key));
+                fields.not_honoured("key", message, "ask for what the connection or the request says");
             }
-            if key == "destination.port" {
-                return ports(value).iter().map(u16::to_string).collect();
-            }
-            patterns(value)
-        });
-    }
+            None
+        }
+    };
     if !fields.filled("values") && !fields.filled("notValues") {
         fields.missing("", "compares with nothing", "add `values` or `notValues`");
     }
+    condition
+}
+
+fn header_of(key: &str) -> Option<&str> {
+    key.strip_prefix("request.headers[")?.strip_suffix(']')
 }
 
 fn condition_key(value: Value<'_, '_>) -> String {
@@ -349,11 +406,12 @@ fn condition_key(value: Value<'_, '_>) -> String {
         "connection.sni",
     ];
     name::known(value, "a key", |key| {
-        let indexed = ["request.headers[", "request.auth.claims[", "experimental.envoy.filters."];
+        let indexed = ["request.auth.claims[", "experimental.envoy.filters."];
         let within = |start: &&str| {
             let rest = key.strip_prefix(start);
             rest.is_some_and(|rest| !start.ends_with('[') || (rest.ends_with(']') && rest.len() > 1))
         };
-        KEYS.contains(&key) || indexed.iter().any(within)
+        let header = header_of(key).is_some_and(|name| HeaderName::try_from(name).is_ok());
+        header || KEYS.contains(&key) || indexed.iter().any(within)
     })
 }

@@ -54,7 +54,7 @@ mod yaml;
 mod tests;
 
 pub use applied::Applied;
-pub use authorization_policy::{Action, AuthorizationPolicy, Operation, Rule, Source as PolicySource};
+pub use authorization_policy::{Action, Asked, AuthorizationPolicy, Rule, What, Who};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{
     DestinationRule, PolicyBlocks, PortPolicy, Subset, TlsMode, TlsSettings, TrafficPolicy,

@@ -115,7 +115,13 @@ pub(super) fn decide(
         would_deny: Vec::new(),
         request: None,
     };
-    let judge = Judge { listener: &listener, target, question, is_grpc: is_grpc(question, request) };
+    let own = arriving.sent_to.as_ref().and_then(|(cluster, _)| match &cluster.tls {
+        UpstreamTls::MeshMtls { sni, .. } => Some(&**sni),
+        UpstreamTls::Plaintext | UpstreamTls::Outside(_) => None,
+    });
+    let server_name = question.sni.as_deref().or(own).filter(|_| mtls).unwrap_or_default();
+    let is_grpc = is_grpc(question, request);
+    let judge = Judge { listener: &listener, target, question, server_name, is_grpc };
     Ok(Some(match result {
         TransportResult::Refused => judge.refused(inbound),
         TransportResult::ProtocolError => {
@@ -135,6 +141,8 @@ struct Judge<'a> {
     listener: &'a InboundListener,
     target: &'a Target,
     question: &'a Question,
+    /// That of a handshake of the mesh's own TLS.
+    server_name: &'a str,
     is_grpc: bool,
 }
 
@@ -203,7 +211,9 @@ impl Judge<'_> {
         let facts = InboundFacts {
             principal: inbound.principal.as_deref(),
             source_ip: self.question.from.ip,
+            destination_ip: self.target.known_ip(),
             destination_port: self.target.port,
+            server_name: self.server_name,
             http,
         };
         let mut steps = Steps::default();

@@ -70,6 +70,11 @@ impl Target {
         }
     }
 
+    /// Where it listens, if that is known.
+    pub(super) fn known_ip(&self) -> Option<IpAddr> {
+        Some(self.ip).filter(|ip| !ip.is_unspecified())
+    }
+
     /// The name of its inbound listener.
     pub(super) fn listener(&self) -> String {
         format!("inbound/{}", std::net::SocketAddr::new(self.ip, self.port))

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
+use envoy_types::pb::envoy::config::core::v3::{CidrRange, TypedExtensionConfig};
 use envoy_types::pb::envoy::config::rbac::v3::principal::Authenticated;
 use envoy_types::pb::envoy::config::rbac::v3::rbac::Action as WireAction;
 use envoy_types::pb::envoy::config::rbac::v3::{Permission, Policy, Principal, Rbac, permission, principal};
@@ -16,10 +16,11 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher, path_matcher};
+use envoy_types::pb::google::protobuf::UInt32Value;
 
 use super::encode::{self, PLAIN, RBAC};
 use super::{listener, matcher};
-use crate::document::{Action, AuthorizationPolicy, Operation, PolicySource, Rule};
+use crate::document::{Action, Asked, AuthorizationPolicy, Rule, What, Who};
 use crate::model::Declared;
 
 /// The filters for these policies: DENY before ALLOW, either only where there is a policy of it.
@@ -56,14 +57,15 @@ pub(super) fn key(policy: &Declared<AuthorizationPolicy>, index: usize) -> Strin
 }
 
 fn keyed(policy: &Declared<AuthorizationPolicy>, trust_domains: &[&str]) -> HashMap<String, Policy> {
+    let scope = Scope { trust_domains, namespace: &policy.namespace };
     let rules = policy.spec.rules.iter().enumerate();
     let mut keyed: HashMap<String, Policy> =
-        rules.map(|(index, rule)| (key(policy, index), rule_policy(rule, trust_domains))).collect();
+        rules.map(|(index, rule)| (key(policy, index), scope.rule(rule))).collect();
     if keyed.is_empty() && policy.spec.action == Action::Allow {
         // `{}` lets nobody in: a rule that never matches, so that the filter is there.
         let never = Policy {
-            permissions: vec![not_permission(any_permission())],
-            principals: vec![not_principal(any_principal())],
+            permissions: vec![Tree::not(Tree::any())],
+            principals: vec![Tree::not(Tree::any())],
             ..Policy::default()
         };
         keyed.insert(policy.id.to_string(), never);
@@ -71,40 +73,77 @@ fn keyed(policy: &Declared<AuthorizationPolicy>, trust_domains: &[&str]) -> Hash
     keyed
 }
 
-fn rule_policy(rule: &Rule, trust_domains: &[&str]) -> Policy {
-    let permissions: Vec<Permission> = rule.to.iter().map(operation).collect();
-    let principals: Vec<Principal> = rule.from.iter().map(|from| source(from, trust_domains)).collect();
-    // An empty `to` or `from` asks for nothing.
-    Policy {
-        permissions: if permissions.is_empty() { vec![any_permission()] } else { permissions },
-        principals: if principals.is_empty() { vec![any_principal()] } else { principals },
-        ..Policy::default()
+/// What names in a policy's rules are relative to.
+#[derive(Clone, Copy)]
+struct Scope<'a> {
+    /// Ours, and what counts as ours.
+    trust_domains: &'a [&'a str],
+    /// The policy's.
+    namespace: &'a str,
+}
+
+impl Scope<'_> {
+    fn rule(self, rule: &Rule) -> Policy {
+        let who = |asked: &Asked<Who>| held(asked, |fact, text| self.caller(fact, text));
+        let what = |asked: &Asked<What>| held(asked, |fact, text| vec![call(*fact, text)]);
+        Policy {
+            permissions: vec![rule_of(&rule.to, &rule.when_what, what)],
+            principals: vec![rule_of(&rule.from, &rule.when_who, who)],
+            ..Policy::default()
+        }
+    }
+
+    /// Whether a fact about the caller is `text`; several where the text means several.
+    fn caller(self, fact: &Who, text: &str) -> Vec<Principal> {
+        let identifier = match fact {
+            Who::Principal => {
+                let names = aliases(text, self.trust_domains).into_iter();
+                return names.map(|name| principal(authenticated(identity(&name)))).collect();
+            }
+            Who::Namespace => authenticated(Some(expression(&format!(".*/ns/{}/.*", segment(text))))),
+            Who::ServiceAccount => {
+                let (namespace, account) = text.split_once('/').unwrap_or((self.namespace, text));
+                let path = format!("/ns/{}/sa/{}", quoted(namespace), quoted(account));
+                authenticated(Some(expression(&format!("spiffe://[^/]+{path}"))))
+            }
+            Who::TrustDomain => authenticated(Some(expression(&format!("spiffe://{}/.*", segment(text))))),
+            Who::Address => principal::Identifier::DirectRemoteIp(range(text)),
+            Who::Header(name) => principal::Identifier::Header(header(name, matcher::wildcard(text, ""))),
+        };
+        vec![principal(identifier)]
     }
 }
 
-fn operation(operation: &Operation) -> Permission {
-    let Operation { ports, not_ports, methods, not_methods, paths, not_paths, .. } = operation;
-    let lists = [
-        one_of(ports.iter().map(|port| permission::Rule::DestinationPort((*port).into()))),
-        none_of(not_ports.iter().map(|port| permission::Rule::DestinationPort((*port).into()))),
-        one_of(methods.iter().map(|text| method(text))),
-        none_of(not_methods.iter().map(|text| method(text))),
-        one_of(paths.iter().map(|text| path(text))),
-        none_of(not_paths.iter().map(|text| path(text))),
-    ];
-    let rules: Vec<Permission> = lists.into_iter().flatten().collect();
-    match rules.is_empty() {
-        true => any_permission(),
-        false => permission(permission::Rule::AndRules(permission::Set { rules })),
-    }
-}
-
-fn method(text: &str) -> permission::Rule {
-    permission::Rule::Header(HeaderMatcher {
-        name: ":method".to_owned(),
-        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(matcher::wildcard(text, ""))),
-        ..HeaderMatcher::default()
+/// Whether a fact about the call is `text`.
+fn call(fact: What, text: &str) -> Permission {
+    permission(match fact {
+        What::Host => {
+            let host = StringMatcher { ignore_case: true, ..matcher::wildcard(text, "") };
+            permission::Rule::Header(header(":authority", host))
+        }
+        // Decoding has seen to it that it is a number.
+        What::Port => permission::Rule::DestinationPort(text.parse().unwrap_or_default()),
+        What::Method => permission::Rule::Header(header(":method", matcher::wildcard(text, ""))),
+        What::Path => path(text),
+        What::Address => permission::Rule::DestinationIp(range(text)),
+        What::ServerName => permission::Rule::RequestedServerName(matcher::wildcard(text, "")),
     })
+}
+
+fn header(name: &str, value: StringMatcher) -> HeaderMatcher {
+    HeaderMatcher {
+        name: name.to_ascii_lowercase(),
+        header_match_specifier: Some(HeaderMatchSpecifier::StringMatch(value)),
+        ..HeaderMatcher::default()
+    }
+}
+
+/// An address, or `address/bits`, as decoding has checked.
+fn range(text: &str) -> CidrRange {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let whole = if address.contains(':') { 128 } else { 32 };
+    let value = bits.and_then(|bits| bits.parse().ok()).unwrap_or(whole);
+    CidrRange { address_prefix: address.to_owned(), prefix_len: Some(UInt32Value { value }) }
 }
 
 fn path(text: &str) -> permission::Rule {
@@ -119,31 +158,6 @@ fn path(text: &str) -> permission::Rule {
     }
     let matcher = matcher::wildcard(text, "");
     permission::Rule::UrlPath(PathMatcher { rule: Some(path_matcher::Rule::Path(matcher)) })
-}
-
-fn source(source: &PolicySource, trust_domains: &[&str]) -> Principal {
-    let PolicySource { principals, not_principals, namespaces, not_namespaces, .. } = source;
-    let identities = |texts: &[String]| -> Vec<principal::Identifier> {
-        texts
-            .iter()
-            .flat_map(|text| aliases(text, trust_domains))
-            .map(|text| authenticated(identity(&text)))
-            .collect()
-    };
-    let spaces = |texts: &[String]| -> Vec<principal::Identifier> {
-        texts.iter().map(|text| authenticated(namespace(text))).collect()
-    };
-    let lists = [
-        one_id_of(identities(principals)),
-        no_id_of(identities(not_principals)),
-        one_id_of(spaces(namespaces)),
-        no_id_of(spaces(not_namespaces)),
-    ];
-    let ids: Vec<Principal> = lists.into_iter().flatten().collect();
-    match ids.is_empty() {
-        true => any_principal(),
-        false => principal(principal::Identifier::AndIds(principal::Set { ids })),
-    }
 }
 
 /// A principal in every trust domain that counts as ours, if it is of one of them.
@@ -161,15 +175,19 @@ fn identity(text: &str) -> Option<StringMatcher> {
     (text != "*").then(|| matcher::wildcard(text, "spiffe://"))
 }
 
-fn namespace(text: &str) -> Option<StringMatcher> {
-    let inner = match (text.strip_prefix('*'), text.strip_suffix('*')) {
+/// A namespace or a trust domain, which ends at the next slash.
+fn segment(text: &str) -> String {
+    match (text.strip_prefix('*'), text.strip_suffix('*')) {
         _ if text == "*" => "[^/]+".to_owned(),
         (Some(suffix), _) => format!("[^/]*{}", quoted(suffix)),
         (_, Some(prefix)) => format!("{}[^/]*", quoted(prefix)),
         _ => quoted(text),
-    };
-    let regex = matcher::expression(&format!(".*/ns/{inner}/.*"));
-    Some(StringMatcher { match_pattern: Some(MatchPattern::SafeRegex(regex)), ..StringMatcher::default() })
+    }
+}
+
+fn expression(regex: &str) -> StringMatcher {
+    let pattern = MatchPattern::SafeRegex(matcher::expression(regex));
+    StringMatcher { match_pattern: Some(pattern), ..StringMatcher::default() }
 }
 
 /// Text that an expression takes literally.
@@ -181,24 +199,6 @@ fn authenticated(name: Option<StringMatcher>) -> principal::Identifier {
     principal::Identifier::Authenticated(Authenticated { principal_name: name })
 }
 
-fn one_of(rules: impl Iterator<Item = permission::Rule>) -> Option<Permission> {
-    let rules: Vec<Permission> = rules.map(permission).collect();
-    (!rules.is_empty()).then(|| permission(permission::Rule::OrRules(permission::Set { rules })))
-}
-
-fn none_of(rules: impl Iterator<Item = permission::Rule>) -> Option<Permission> {
-    one_of(rules).map(not_permission)
-}
-
-fn one_id_of(ids: Vec<principal::Identifier>) -> Option<Principal> {
-    let ids: Vec<Principal> = ids.into_iter().map(principal).collect();
-    (!ids.is_empty()).then(|| principal(principal::Identifier::OrIds(principal::Set { ids })))
-}
-
-fn no_id_of(ids: Vec<principal::Identifier>) -> Option<Principal> {
-    one_id_of(ids).map(not_principal)
-}
-
 fn permission(rule: permission::Rule) -> Permission {
     Permission { rule: Some(rule) }
 }
@@ -207,18 +207,72 @@ fn principal(identifier: principal::Identifier) -> Principal {
     Principal { identifier: Some(identifier) }
 }
 
-fn any_permission() -> Permission {
-    permission(permission::Rule::Any(true))
+/// One of `entries`, if there are any, and all conditions.
+fn rule_of<F, T: Tree>(
+    entries: &[Vec<Asked<F>>],
+    when: &[Asked<F>],
+    held: impl Fn(&Asked<F>) -> Vec<T>,
+) -> T {
+    let entries = entries.iter().map(|entry| all(entry.iter().flat_map(&held).collect())).collect();
+    all(one(entries).into_iter().chain(when.iter().flat_map(&held)).collect())
 }
 
-fn any_principal() -> Principal {
-    principal(principal::Identifier::Any(true))
+/// What is asked of one fact: one of the values, none of those excluded.
+fn held<F, T: Tree>(asked: &Asked<F>, is: impl Fn(&F, &str) -> Vec<T>) -> Vec<T> {
+    let one_of = |texts: &[String]| one(texts.iter().flat_map(|text| is(&asked.fact, text)).collect());
+    one_of(&asked.values).into_iter().chain(one_of(&asked.not_values).map(T::not)).collect()
 }
 
-fn not_permission(inner: Permission) -> Permission {
-    permission(permission::Rule::NotRule(Box::new(inner)))
+/// All of them; of nothing, everything.
+fn all<T: Tree>(parts: Vec<T>) -> T {
+    if parts.is_empty() { T::any() } else { T::and(parts) }
 }
 
-fn not_principal(inner: Principal) -> Principal {
-    principal(principal::Identifier::NotId(Box::new(inner)))
+/// One of them, if anything is asked for at all.
+fn one<T: Tree>(parts: Vec<T>) -> Option<T> {
+    (!parts.is_empty()).then(|| T::or(parts))
+}
+
+/// RBAC has its logic twice, for what is called and for who calls.
+trait Tree: Sized {
+    fn any() -> Self;
+    fn and(parts: Vec<Self>) -> Self;
+    fn or(parts: Vec<Self>) -> Self;
+    fn not(part: Self) -> Self;
+}
+
+impl Tree for Permission {
+    fn any() -> Self {
+        permission(permission::Rule::Any(true))
+    }
+
+    fn and(rules: Vec<Self>) -> Self {
+        permission(permission::Rule::AndRules(permission::Set { rules }))
+    }
+
+    fn or(rules: Vec<Self>) -> Self {
+        permission(permission::Rule::OrRules(permission::Set { rules }))
+    }
+
+    fn not(rule: Self) -> Self {
+        permission(permission::Rule::NotRule(Box::new(rule)))
+    }
+}
+
+impl Tree for Principal {
+    fn any() -> Self {
+        principal(principal::Identifier::Any(true))
+    }
+
+    fn and(ids: Vec<Self>) -> Self {
+        principal(principal::Identifier::AndIds(principal::Set { ids }))
+    }
+
+    fn or(ids: Vec<Self>) -> Self {
+        principal(principal::Identifier::OrIds(principal::Set { ids }))
+    }
+
+    fn not(id: Self) -> Self {
+        principal(principal::Identifier::NotId(Box::new(id)))
+    }
 }

@@ -21,8 +21,12 @@ pub enum Condition {
     Principal(Option<Pattern>),
     /// The TCP peer's address.
     SourceIp(IpRange),
+    /// The server's own address.
+    DestinationIp(IpRange),
     /// The listening port.
     Port(RangeInclusive<u32>),
+    /// The server name of the TLS handshake; none was sent is an empty one.
+    ServerName(Pattern),
     /// A header, `:method` or `:authority`.
     Header(HeaderMatcher),
     /// The canonical path, without query.
@@ -76,11 +80,13 @@ impl Condition {
             Self::Or(parts) => least(parts.iter().map(|part| part.holds(facts).not())).not(),
             Self::Not(part) => part.holds(facts).not(),
             Self::Principal(pattern) => principal_is(facts.facts.principal, pattern.as_ref()),
-            Self::SourceIp(range) => {
-                facts.facts.source_ip.map_or(Truth::Unknown, |ip| range.contains(ip).into())
-            }
+            Self::SourceIp(range) => lies_in(facts.facts.source_ip, range),
+            Self::DestinationIp(range) => lies_in(facts.facts.destination_ip, range),
+            Self::ServerName(pattern) => pattern.matches(facts.facts.server_name.as_bytes()).into(),
             Self::Port(ports) => ports.contains(&u32::from(facts.facts.destination_port)).into(),
-            Self::Header(header) => on_http(facts, |http| header.matches(http)),
+            Self::Header(header) => {
+                facts.http.as_ref().map_or(Truth::Unknown, |http| header_is(http, header))
+            }
             Self::Path(pattern) => on_http(facts, |http| pattern.matches(http.path.as_bytes())),
             Self::PathTemplate(template) => on_http(facts, |http| template.matches(http.path)),
         }
@@ -108,10 +114,11 @@ impl Condition {
                 (Some(principal), Some(pattern)) => format!("principal `{principal}` is not {pattern}"),
                 _ => "the caller has no mTLS identity".to_owned(),
             },
-            Self::SourceIp(range) => match facts.facts.source_ip {
-                Some(ip) => format!("source address {ip} is not in {}/{}", range.network, range.prefix_bits),
-                None => "the source address is not known".to_owned(),
-            },
+            Self::SourceIp(range) => range.mismatch("source", facts.facts.source_ip),
+            Self::DestinationIp(range) => range.mismatch("destination", facts.facts.destination_ip),
+            Self::ServerName(pattern) => {
+                format!("server name `{}` is not {pattern}", facts.facts.server_name)
+            }
             Self::Port(ports) => {
                 format!("port {} is not {}", facts.facts.destination_port, describe_ports(ports))
             }
@@ -126,6 +133,22 @@ impl Condition {
             Self::PathTemplate(template) => format!("path `{path}` is not `{template}`"),
         }
     }
+}
+
+fn lies_in(address: Option<IpAddr>, range: &IpRange) -> Truth {
+    address.map_or(Truth::Unknown, |address| range.contains(address).into())
+}
+
+/// A header that is there several times is as its condition says only where each of its values is: the application may read
+/// any of them, or all as one. Where some are and some are not, it cannot be told.
+fn header_is(http: &HeaderFacts<'_>, header: &HeaderMatcher) -> Truth {
+    if !header.is_repeated(http) {
+        return header.matches(http).into();
+    }
+    let mut answers = header.answers(http);
+    let first = answers.next().unwrap_or_else(|| header.matches(http));
+    let agree = answers.all(|answer| answer == first) && header.matches(http) == first;
+    if agree { first.into() } else { Truth::Unknown }
 }
 
 fn on_http(facts: &Facts<'_>, holds: impl FnOnce(&HeaderFacts<'_>) -> bool) -> Truth {
@@ -182,6 +205,13 @@ impl IpRange {
     pub fn new(network: IpAddr, prefix_bits: u8) -> Option<Self> {
         let bits_max = if network.is_ipv4() { 32 } else { 128 };
         (prefix_bits <= bits_max).then_some(Self { network, prefix_bits })
+    }
+
+    fn mismatch(&self, whose: &str, address: Option<IpAddr>) -> String {
+        match address {
+            Some(ip) => format!("{whose} address {ip} is not in {}/{}", self.network, self.prefix_bits),
+            None => format!("the {whose} address is not known"),
+        }
     }
 
     /// Whether the address is one of them. An IPv4 address in IPv6 clothes is the IPv4 address.

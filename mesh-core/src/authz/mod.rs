@@ -26,8 +26,12 @@ pub struct InboundFacts<'a> {
     pub principal: Option<&'a str>,
     /// The TCP peer.
     pub source_ip: Option<IpAddr>,
+    /// The address at the server's end of the connection.
+    pub destination_ip: Option<IpAddr>,
     /// The listening (workload) port.
     pub destination_port: u16,
+    /// The server name of the TLS handshake; empty where none was sent.
+    pub server_name: &'a str,
     /// The HTTP part; absent for TCP.
     pub http: Option<InboundHttp<'a>>,
 }

@@ -57,7 +57,9 @@ fn with_facts<T>(
         headers: &headers,
     });
     let source_ip = Some(IpAddr::from([10, 0, 0, 7]));
-    decide(&InboundFacts { principal, source_ip, destination_port: 9080, http })
+    let destination_ip = Some(IpAddr::from([10, 0, 1, 9]));
+    let server_name = "outbound_.9080_._.reviews";
+    decide(&InboundFacts { principal, source_ip, destination_ip, destination_port: 9080, server_name, http })
 }
 
 /// `path` is `None` for plain TCP.

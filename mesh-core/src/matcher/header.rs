@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::Pattern;
 
@@ -62,6 +62,26 @@ impl HeaderMatcher {
             (None, true) => pattern.matches(b"") != self.invert,
             (None, false) => false,
         }
+    }
+
+    /// Whether the header is there more than once.
+    pub(crate) fn is_repeated(&self, facts: &HeaderFacts<'_>) -> bool {
+        match &self.source {
+            HeaderSource::Named(name) => facts.headers.get_all(name).iter().nth(1).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether each of a repeated header's values by itself meets the condition.
+    pub(crate) fn answers<'a>(&'a self, facts: &HeaderFacts<'a>) -> impl Iterator<Item = bool> {
+        let values = match &self.source {
+            HeaderSource::Named(name) => Some(facts.headers.get_all(name)),
+            _ => None,
+        };
+        let meets = |value: &HeaderValue| {
+            self.value.as_ref().is_none_or(|pattern| pattern.matches(value.as_bytes())) != self.invert
+        };
+        values.into_iter().flatten().map(meets)
     }
 
     /// What is the case instead of the condition, for a request that does not meet it.

@@ -66,6 +66,12 @@ fn permission(wire: wire::Permission) -> Result<Condition, Invalid> {
         PermissionRule::Header(wire) => header(wire).inside("header"),
         PermissionRule::UrlPath(wire) => url_path(wire).inside("url_path"),
         PermissionRule::UriTemplate(wire) => uri_template(wire).inside("uri_template"),
+        PermissionRule::DestinationIp(range) => {
+            ip_range(range).inside("destination_ip").map(Condition::DestinationIp)
+        }
+        PermissionRule::RequestedServerName(wire) => {
+            matchers::pattern(wire).inside("requested_server_name").map(Condition::ServerName)
+        }
         PermissionRule::DestinationPort(port) => Ok(Condition::Port(port..=port)),
         PermissionRule::DestinationPortRange(range) => port_range(range).inside("destination_port_range"),
         other => Err(Invalid::unsupported(&other)),
@@ -80,7 +86,9 @@ fn principal(wire: wire::Principal) -> Result<Condition, Invalid> {
         Identifier::NotId(id) => Ok(Condition::Not(Box::new(principal(*id).inside("not_id")?))),
         Identifier::Header(wire) => header(wire).inside("header"),
         Identifier::UrlPath(wire) => url_path(wire).inside("url_path"),
-        Identifier::DirectRemoteIp(range) => ip_range(range).inside("direct_remote_ip"),
+        Identifier::DirectRemoteIp(range) => {
+            ip_range(range).inside("direct_remote_ip").map(Condition::SourceIp)
+        }
         Identifier::Authenticated(wire) => {
             let pattern = wire.principal_name.map(matchers::pattern).transpose();
             pattern.inside("authenticated.principal_name").map(Condition::Principal)
@@ -142,9 +150,9 @@ fn port_range(wire: Int32Range) -> Result<Condition, Invalid> {
     }
 }
 
-fn ip_range(wire: CidrRange) -> Result<Condition, Invalid> {
+fn ip_range(wire: CidrRange) -> Result<IpRange, Invalid> {
     let network = wire.address_prefix.parse().map_err(|error| Invalid::new("address_prefix", error))?;
     let bits = u8::try_from(wire.prefix_len.map_or(0, |length| length.value)).ok();
     let range = bits.and_then(|bits| IpRange::new(network, bits));
-    range.map(Condition::SourceIp).ok_or(Invalid::new("prefix_len", "is longer than the address"))
+    range.ok_or(Invalid::new("prefix_len", "is longer than the address"))
 }

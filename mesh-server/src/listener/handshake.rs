@@ -16,7 +16,7 @@ use tokio_rustls::{StartHandshake, TlsAcceptor};
 use super::greeting::{self, Greeting};
 use super::site::{Event, Inbound, Site};
 use crate::connection::{Conn, Stream};
-use crate::peer::Peer;
+use crate::peer::{Peer, Proved};
 
 /// A socket on its way in, with all that its handshake needs.
 pub(super) struct Arrival {
@@ -105,7 +105,7 @@ impl Arrival {
             Admission::Either(tls) => speaks_tls(&mut self.socket).await?.then_some(tls),
         };
         let may_pass = self.carries == Carries::Bytes && matches!(self.admission, Admission::Either(_));
-        let (stream, spiffe_id) = match tls {
+        let (stream, proved) = match tls {
             None => (Stream::Plain(self.socket), None),
             Some(tls) if may_pass => match greeting::read(&mut self.socket).await? {
                 Greeting::Ours(accepted) => {
@@ -116,7 +116,7 @@ impl Arrival {
             },
             Some(tls) => identified(TlsAcceptor::from(Arc::clone(tls)).accept(self.socket).await)?,
         };
-        let peer = Peer::new(spiffe_id, self.remote, local, self.site);
+        let peer = Peer::new(proved, self.remote, local, self.site);
         if self.carries == Carries::Bytes {
             authorize(&peer)?;
         }
@@ -153,13 +153,15 @@ async fn speaks_tls(socket: &mut Socket) -> Result<bool, Closed> {
 }
 
 /// What a handshake proved.
-fn identified(shaken: io::Result<TlsStream<Socket>>) -> Result<(Stream, Option<Arc<str>>), Closed> {
+fn identified(shaken: io::Result<TlsStream<Socket>>) -> Result<(Stream, Option<Proved>), Closed> {
     let stream = shaken.map_err(|error| match PeerRefusal::find(&error) {
         Some(refusal) => Closed::Refused(refusal.clone()),
         None => Closed::Handshake(error),
     })?;
     let id = peer_identity(stream.get_ref().1).ok_or(Closed::Nameless)?;
-    Ok((Stream::Tls(Box::new(stream)), Some(id.as_str().into())))
+    let server_name = stream.get_ref().1.server_name().map(Into::into);
+    let proved = Proved { spiffe_id: id.as_str().into(), server_name };
+    Ok((Stream::Tls(Box::new(stream)), Some(proved)))
 }
 
 const TLS_HANDSHAKE_RECORD: u8 = 0x16;

@@ -20,7 +20,7 @@ use tonic::server::NamedService;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::listener::{Event, Site};
-use crate::peer::Peer;
+use crate::peer::{Peer, Proved};
 use crate::refusal::DECISION;
 use crate::testing::{TestMesh, deny_all, spiffe_id};
 use crate::{App, MeshLayer};
@@ -50,8 +50,8 @@ impl Fixture {
             request = request.header(name, value);
         }
         let mut request = request.body(Body::empty()).unwrap();
-        let id = Some(spiffe_id("productpage").into());
-        request.extensions_mut().insert(Peer::new(id, REMOTE, LOCAL, Arc::clone(&self.site)));
+        let proved = Some(Proved { spiffe_id: spiffe_id("productpage").into(), server_name: None });
+        request.extensions_mut().insert(Peer::new(proved, REMOTE, LOCAL, Arc::clone(&self.site)));
         request
     }
 

@@ -31,7 +31,7 @@ fn fields_are_listed_by_what_becomes_of_them() {
     row(Kind::ServiceEntry, "addresses", NoEffect);
     row(Kind::AuthorizationPolicy, "rules[].from[].source.notRemoteIpBlocks", Unsupported);
     row(Kind::AuthorizationPolicy, "rules[].to[].operation.notPaths", Honoured);
-    row(Kind::AuthorizationPolicy, "rules[].when", Unsupported);
+    row(Kind::AuthorizationPolicy, "rules[].when[].notValues", Honoured);
     row(Kind::PeerAuthentication, "portLevelMtls{}.mode", Honoured);
     row(Kind::MeshSettings, "pathNormalization.normalization", Honoured);
     row(Kind::HttpRoute, "rules[].timeouts.backendRequest", Honoured);

@@ -34,14 +34,30 @@ fn authorization_policies() {
         "{rules: [{to: [{operation: {ports: ['x']}}]}]}",
         &[(Code::InvalidValue, "rules[0].to[0].operation.ports[0]")],
     );
+    policy("{rules: [{to: [{operation: {hosts: ['a*'], notHosts: [ab]}}]}]}", &[]);
+    policy("{rules: [{from: [{source: {ipBlocks: [10.0.0.0/8], trustDomains: [a]}}]}]}", &[]);
     policy(
-        "{rules: [{to: [{operation: {hosts: [a]}}]}]}",
-        &[(Code::UnsupportedField, "rules[0].to[0].operation.hosts")],
+        "{rules: [{from: [{source: {ipBlocks: [10.0.0.0/33], serviceAccounts: ['a*'], remoteIpBlocks: [10.0.0.1]}}]}]}",
+        &[
+            (Code::InvalidValue, "rules[0].from[0].source.ipBlocks[0]"),
+            (Code::InvalidValue, "rules[0].from[0].source.serviceAccounts[0]"),
+            (Code::UnsupportedField, "rules[0].from[0].source.remoteIpBlocks"),
+        ],
     );
-    policy(
-        "{rules: [{when: [{key: source.ip, values: [10.0.0.0/8]}]}]}",
-        &[(Code::UnsupportedField, "rules[0].when")],
-    );
+    let when = |condition: &str, wanted: &[(Code, &str)]| {
+        policy(&format!("{{rules: [{{when: [{condition}]}}]}}"), wanted);
+    };
+    when("{key: source.ip, values: [10.0.0.0/8]}", &[]);
+    when("{key: 'request.headers[x-role]', values: [a], notValues: ['b*']}", &[]);
+    when("{key: source.ip, values: [a]}", &[(Code::InvalidValue, "rules[0].when[0].values[0]")]);
+    when("{key: destination.port, values: ['0']}", &[(Code::InvalidValue, "rules[0].when[0].values[0]")]);
+    when("{key: 'request.headers[:path]', values: [a]}", &[(Code::InvalidValue, "rules[0].when[0].key")]);
+    when("{key: 'request.headers[]', values: [a]}", &[(Code::InvalidValue, "rules[0].when[0].key")]);
+    when("{key: source.colour, values: [a]}", &[(Code::InvalidValue, "rules[0].when[0].key")]);
+    when("{key: source.principal}", &[(Code::MissingField, "rules[0].when[0]")]);
+    for later in ["remote.ip, values: [10.0.0.1]", "request.auth.principal, values: [a]"] {
+        when(&format!("{{key: {later}}}"), &[(Code::UnsupportedField, "rules[0].when[0].key")]);
+    }
     policy(
         "{targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: g}]}",
         &[(Code::UnsupportedField, "targetRefs")],

@@ -122,7 +122,9 @@ fn check(conditions: (Permission, Principal), allowed: bool) {
     let facts = InboundFacts {
         principal: Some("cluster.local/ns/default/sa/productpage"),
         source_ip: Some(IpAddr::from([10, 0, 0, 9])),
+        destination_ip: Some(IpAddr::from([10, 0, 1, 9])),
         destination_port: 9080,
+        server_name: "outbound_.9080_._.reviews",
         http: Some(http),
     };
     let verdict = listener.policy.decide(&facts, &mut NoTrace);

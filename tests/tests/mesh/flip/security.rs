@@ -30,6 +30,10 @@ pub(super) fn authorization_policies() -> Vec<Case> {
         let spec = format!("rules: [{{to: [{{operation: {{{part}}}}}]}}]");
         row(&format!("rules[].to[].operation.{field}"), &spec, get("/a"), base, flipped)
     };
+    let when = |field: &str, condition: &str| {
+        let spec = format!("rules: [{{when: [{{{condition}}}]}}]");
+        row(&format!("rules[].when[].{field}"), &spec, get("/").header("role", "a"), "one", "403")
+    };
     let selector = "selector: {matchLabels: {app: <<one -> two>>}}, action: DENY, rules: [{}]";
     let home = "cluster.local/ns/default/sa/<<home -> away>>";
     let away = "cluster.local/ns/default/sa/<<away -> home>>";
@@ -40,6 +44,17 @@ pub(super) fn authorization_policies() -> Vec<Case> {
         source("notPrincipals", &format!("notPrincipals: [{away}]"), "one", "403"),
         source("namespaces", "namespaces: [<<default -> far>>]", "one", "403"),
         source("notNamespaces", "notNamespaces: [<<far -> default>>]", "one", "403"),
+        source("serviceAccounts", "serviceAccounts: [<<home -> away>>]", "one", "403"),
+        source("notServiceAccounts", "notServiceAccounts: [<<away -> home>>]", "one", "403"),
+        source("trustDomains", "trustDomains: [<<cluster.local -> other>>]", "one", "403"),
+        source("notTrustDomains", "notTrustDomains: [<<other -> cluster.local>>]", "one", "403"),
+        source("ipBlocks", "ipBlocks: [<<127.0.0.0/8 -> 10.0.0.0/8>>]", "one", "403"),
+        source("notIpBlocks", "notIpBlocks: [<<10.0.0.0/8 -> 127.0.0.0/8>>]", "one", "403"),
+        operation("hosts", "hosts: ['<<one* -> two*>>']", "one", "403"),
+        operation("notHosts", "notHosts: ['<<two* -> one*>>']", "one", "403"),
+        when("key", "key: 'request.headers[<<role -> rank>>]', values: [a]"),
+        when("values", "key: 'request.headers[role]', values: [<<a -> b>>]"),
+        when("notValues", "key: 'request.headers[role]', notValues: [<<b -> a>>]"),
         operation("ports", "ports: ['<<9080 -> 9090>>']", "one", "403"),
         operation("notPorts", "notPorts: ['<<9090 -> 9080>>']", "one", "403"),
         operation("methods", "methods: [<<GET -> POST>>]", "one", "403"),

@@ -54,7 +54,7 @@ async fn what_is_exported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn authorization_policies() {
-    drive("istio-authz", istio_authz::asked, "istio-authz, on sockets", 102).await;
+    drive("istio-authz", istio_authz::asked, "istio-authz, on sockets", 137).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
