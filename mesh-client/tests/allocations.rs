@@ -66,6 +66,8 @@ fn mesh(address: SocketAddr) -> Mesh {
         plaintext_endpoints: false,
         protocol: UpstreamProtocol::Http2,
         balancer: BalancerPolicy::LeastRequest,
+        outlier_detection: None,
+        panic_threshold_percent: None,
         connect_timeout: Duration::from_secs(5),
         health_check: None,
         destination_rules: Vec::new(),

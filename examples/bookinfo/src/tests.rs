@@ -187,6 +187,8 @@ fn cluster(service: &str, index: usize, address: SocketAddr) -> Arc<Cluster> {
         plaintext_endpoints: false,
         protocol: UpstreamProtocol::Auto,
         balancer: BalancerPolicy::default(),
+        outlier_detection: None,
+        panic_threshold_percent: None,
         connect_timeout: Duration::from_secs(5),
         health_check: None,
         destination_rules: Vec::new(),

@@ -86,6 +86,8 @@ impl Setup {
             plaintext_endpoints: false,
             protocol: self.protocol,
             balancer: BalancerPolicy::RoundRobin,
+            outlier_detection: None,
+            panic_threshold_percent: None,
             connect_timeout: Duration::from_secs(5),
             health_check: None,
             destination_rules: Vec::new(),

@@ -2,12 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Outliers;
+
 /// A cluster's runtime state; belongs to the `Mesh`, keyed by the cluster's name, and survives configuration changes.
 #[derive(Debug, Default)]
 pub struct ClusterState {
     /// How many picks round robin has made.
     pub(super) turns: AtomicU64,
     epoch: AtomicU64,
+    /// Which endpoints are left alone, and how many have been.
+    pub outliers: Outliers,
 }
 
 impl ClusterState {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::latency::Latency;
+use super::outlier::OutlierRecord;
 use super::probed::Probed;
 use super::{ClusterState, Moment, Verdict};
 use crate::resource::{ClusterSpec, EndpointSpec, Health};
@@ -30,6 +31,7 @@ pub struct EndpointState {
     /// What probes have shown, where there are any.
     pub probed: Probed,
     pub(super) latency: Latency,
+    pub(super) outlier: OutlierRecord,
     /// Until then its first connection is waited for, in nanoseconds as a [`Moment`] has them.
     awaited_until: AtomicU64,
 }
@@ -105,7 +107,7 @@ impl EndpointState {
         if now < awaited {
             return Availability::Awaited { until: awaited };
         }
-        Availability::Available
+        self.outlier.ejected_until().map_or(Availability::Available, |until| Availability::Ejected { until })
     }
 
     /// Has requests go elsewhere, while there is anybody else, until it is connected to or that moment has come.
@@ -142,9 +144,15 @@ impl Availability {
         self == Self::Available
     }
 
-    /// Whether it does, but for its first connection.
-    pub fn is_awaited(self) -> bool {
-        matches!(self, Self::Awaited { .. })
+    /// Who is asked: those of the lowest rank that there is. Where all that take requests have left, one that is being connected to
+    /// may wait with its caller, and one that failed may do by now.
+    pub(super) fn rank(self) -> Option<u8> {
+        match self {
+            Self::Available => Some(0),
+            Self::Awaited { .. } => Some(1),
+            Self::Ejected { .. } => Some(2),
+            Self::Draining | Self::Unhealthy => None,
+        }
     }
 
     /// When it may be another one though nobody says so.

@@ -140,6 +140,8 @@ mod tests {
             plaintext_endpoints: true,
             protocol: UpstreamProtocol::Auto,
             balancer: BalancerPolicy::LeastRequest,
+            outlier_detection: None,
+            panic_threshold_percent: None,
             connect_timeout: Duration::from_secs(1),
             health_check: None,
             destination_rules: Vec::new(),

@@ -1,7 +1,7 @@
 //! A moment that fits an atomic. The state of endpoints is read and written without a lock, and `Instant` is too large for
 //! that.
 
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,14 @@ impl Add<Duration> for Moment {
     }
 }
 
+impl Sub<Duration> for Moment {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[cfg(test)]
@@ -65,6 +73,10 @@ mod tests {
         assert_eq!((earlier + long, Moment::NEVER + long), (Moment::NEVER, Moment::NEVER));
         assert_eq!((earlier + Duration::from_secs(1)).since(earlier), Duration::from_secs(1));
         assert_eq!(earlier.since(Moment::NEVER), Duration::ZERO);
+        assert_eq!(
+            (earlier + Duration::from_secs(1) - Duration::from_secs(1), earlier - long),
+            (earlier, Moment::START)
+        );
         assert!(Moment::from(Instant::now()) >= earlier);
         assert_eq!(Moment::from_nanos(earlier.as_nanos()), earlier);
     }

@@ -27,6 +27,8 @@ pub struct Picker {
     shares: Shares,
     /// Where the policy hashes.
     hashed: Option<Hashed>,
+    /// The ejected endpoints whose time is over, each of which is to be asked once, and whether keys have it for their first.
+    due: Box<[(usize, bool)]>,
 }
 
 /// Which endpoint a hashed key meets.
@@ -81,15 +83,19 @@ impl Picker {
         // Read before the endpoints are looked at: a change after that is another epoch.
         let epoch = state.epoch();
         let mut valid_until = Moment::NEVER;
-        let availability = endpoints.iter().map(|endpoint| {
+        let mut due = Vec::new();
+        let availability = endpoints.iter().enumerate().map(|(at, endpoint)| {
             let availability = endpoint.availability(now);
-            valid_until = valid_until.min(availability.valid_until());
-            availability
+            match availability {
+                // It stays so until it is asked, which is a change.
+                Availability::Ejected { until } if until <= now => due.push(at),
+                _ => valid_until = valid_until.min(availability.valid_until()),
+            }
+            availability.rank()
         });
-        let availability: Vec<Availability> = availability.collect();
-        let any = availability.iter().any(|one| one.is_available());
-        let takes = |one: &Availability| one.is_available() || !any && one.is_awaited();
-        let available: Vec<bool> = availability.iter().map(takes).collect();
+        let ranks: Vec<Option<u8>> = availability.collect();
+        let best = ranks.iter().flatten().min().copied();
+        let available: Vec<bool> = ranks.iter().map(|rank| rank.is_some() && *rank == best).collect();
         let of_available = endpoints.iter().zip(&available).filter(|(_, available)| **available);
         let priority = of_available.map(|(endpoint, _)| endpoint.spec.priority).min();
         let takes = |at: &usize| available[*at] && Some(endpoints[*at].spec.priority) == priority;
@@ -104,7 +110,10 @@ impl Picker {
             }
             _ => None,
         };
-        Self { policy, state, epoch, valid_until, pickable, shares: Shares::new(&weights), hashed }
+        let is_owner =
+            |at: usize| hashed.as_ref().is_some_and(|hashed| hashed.owners.endpoints.contains(&at));
+        let due = due.into_iter().map(|at| (at, is_owner(at))).collect();
+        Self { policy, state, epoch, valid_until, pickable, shares: Shares::new(&weights), hashed, due }
     }
 
     /// Whether its endpoints are still as they were found.
@@ -122,6 +131,12 @@ impl Picker {
         tried: &[SocketAddr],
         now: Moment,
     ) -> Option<&'e Endpoint> {
+        if !self.due.is_empty()
+            && tried.is_empty()
+            && let Some(probed) = self.probe(endpoints, hash, now)
+        {
+            return Some(probed);
+        }
         if self.pickable.is_empty() {
             return None;
         }
@@ -140,6 +155,15 @@ impl Picker {
         let from_start = self.pickable[start..].iter().chain(&self.pickable[..start]);
         let any_untried = from_start.map(|at| &endpoints[*at]).find(|endpoint| untried(endpoint));
         Some(any_untried.unwrap_or(picked))
+    }
+
+    /// An ejected endpoint that this request is to find out about: a first attempt, since there is another one then. Of hashed
+    /// requests it is one that belongs there.
+    fn probe<'e>(&self, endpoints: &'e [Endpoint], hash: Option<u64>, now: Moment) -> Option<&'e Endpoint> {
+        let first = self.hashed.as_ref().zip(hash).map(|(hashed, number)| hashed.owners.owner(number));
+        let belongs = |(at, is_owner): &&(usize, bool)| !is_owner || first.is_none_or(|first| first == *at);
+        let mut due = self.due.iter().filter(belongs).map(|(at, _)| &endpoints[*at]);
+        due.find(|endpoint| endpoint.state.outlier.claims_probe(now)).inspect(|_| self.state.changed())
     }
 
     /// A hash is the next one afterwards, so that a key whose endpoint fails has another of its own.
@@ -201,7 +225,7 @@ impl Hashed {
     /// afterwards.
     fn owner(&self, number: &mut u64) -> Option<usize> {
         let mut owners = (0..STEPS_MAX).map(|_| {
-            let owner = self.owners.endpoints[self.owners.table.owner(*number)];
+            let owner = self.owners.owner(*number);
             *number = HashTable::next(*number);
             owner
         });
@@ -220,6 +244,10 @@ impl Owners {
         let member = |at: &usize| Member::new(endpoints[*at].spec.address, endpoints[*at].spec.weight);
         let table = HashTable::new(kind, &members.iter().map(member).collect::<Vec<_>>());
         Self { priority, table, endpoints: members }
+    }
+
+    fn owner(&self, number: u64) -> usize {
+        self.endpoints[self.table.owner(number)]
     }
 }
 

@@ -16,12 +16,15 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
 use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::protobuf::value::Kind;
+use http::StatusCode;
 
 use super::connection_manager::from_ads;
 use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
 use super::metadata::Facts;
+use super::outlier_detection::error_statuses;
 use super::{
-    DnsAddresses, DnsEndpoints, OutsideTls, Provenance, hash_policy, health_check, transport_socket,
+    DnsAddresses, DnsEndpoints, OutlierDetection, OutsideTls, Provenance, hash_policy, health_check,
+    transport_socket,
 };
 use crate::health::HealthCheck;
 use crate::route::HashPolicy;
@@ -47,6 +50,10 @@ pub struct ClusterSpec {
     pub protocol: UpstreamProtocol,
     /// How an endpoint is chosen.
     pub balancer: BalancerPolicy,
+    /// How endpoints that fail are found and left alone, if they are.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// From how few healthy endpoints of a hundred on the unhealthy ones are asked too; `None` where nothing is said of it.
+    pub panic_threshold_percent: Option<u8>,
     /// How long a connect (TCP and TLS) may take.
     pub connect_timeout: Duration,
     /// What its endpoints are asked in the background, if they are.
@@ -128,8 +135,13 @@ impl ClusterSpec {
         if !matches.is_empty() && matches!(tls, UpstreamTls::Outside(_)) {
             return Err(Invalid::new("transport_socket_matches", "go with the mesh's own TLS alone"));
         }
-        let protocol = protocol(&mut wire, &tls)?;
+        let (protocol, error_statuses) = protocol(&mut wire, &tls)?;
         let balancer = balancer(&mut wire)?;
+        let outlier_detection = take(&mut wire.outlier_detection)
+            .map(|wire| OutlierDetection::parse(wire, error_statuses))
+            .transpose()
+            .inside("outlier_detection")?;
+        let panic_threshold_percent = panic_threshold(&mut wire).inside("common_lb_config")?;
         let connect_timeout = match take(&mut wire.connect_timeout) {
             Some(timeout) => duration("connect_timeout", timeout)?,
             None => CONNECT_TIMEOUT,
@@ -149,6 +161,8 @@ impl ClusterSpec {
             plaintext_endpoints: !matches.is_empty(),
             protocol,
             balancer,
+            outlier_detection,
+            panic_threshold_percent,
             connect_timeout,
             health_check,
         })
@@ -189,14 +203,15 @@ fn plaintext_mark(wire: TransportSocketMatch) -> Result<(), Invalid> {
     }
 }
 
-fn protocol(wire: &mut Cluster, tls: &UpstreamTls) -> Result<UpstreamProtocol, Invalid> {
+/// Which HTTP is spoken, and the answers that count as failures.
+fn protocol(wire: &mut Cluster, tls: &UpstreamTls) -> Result<(UpstreamProtocol, Vec<StatusCode>), Invalid> {
     let field = "typed_extension_protocol_options";
     let mut options = take(&mut wire.typed_extension_protocol_options);
     let http = options.remove(HTTP_PROTOCOL_OPTIONS);
     if let Some(other) = options.keys().next() {
         return Err(Invalid::new(field, format!("`{other}` is not supported by this mesh")));
     }
-    let Some(http) = http else { return Ok(UpstreamProtocol::Http1) };
+    let Some(http) = http else { return Ok((UpstreamProtocol::Http1, Vec::new())) };
     let mut http: HttpProtocolOptions = unpack(&http).inside(field)?;
     let protocol = match take(&mut http.upstream_protocol_options) {
         Some(UpstreamProtocolOptions::AutoConfig(_)) if *tls != UpstreamTls::Plaintext => {
@@ -212,8 +227,22 @@ fn protocol(wire: &mut Cluster, tls: &UpstreamTls) -> Result<UpstreamProtocol, I
         },
         _ => return Err(Invalid::new(field, "is neither explicit_http_config nor auto_config")),
     };
+    let error_statuses = error_statuses(take(&mut http.outlier_detection)).inside(field)?;
     nothing_else(&http).inside(field)?;
-    Ok(protocol)
+    Ok((protocol, error_statuses))
+}
+
+/// Rounded to whole hundredths, as by Envoy.
+fn panic_threshold(wire: &mut Cluster) -> Result<Option<u8>, Invalid> {
+    let Some(mut common) = take(&mut wire.common_lb_config) else { return Ok(None) };
+    let threshold = take(&mut common.healthy_panic_threshold).map(|percent| percent.value);
+    nothing_else(&common)?;
+    match threshold {
+        Some(percent) if !(0.0..=100.0).contains(&percent) => {
+            Err(Invalid::new("healthy_panic_threshold", format!("{percent} is not from 0 to 100")))
+        }
+        threshold => Ok(threshold.map(|percent| percent.round() as u8)),
+    }
 }
 
 /// The first of the preferred balancers that is known here, else the older enumeration.

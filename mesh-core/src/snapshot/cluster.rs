@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::balance::{ClusterState, Endpoint, InFlight, Moment, Picker, Verdict};
+use crate::balance::{ClusterState, Ended, Endpoint, InFlight, Moment, Picker, Verdict, Watch};
 use crate::resource::{BalancerPolicy, ClusterSpec};
 use crate::route::{HashPolicy, Session};
 
@@ -31,7 +31,9 @@ impl Cluster {
         // Tables are made here. How the endpoints are is asked by the first pick, which knows the time.
         let picker = Picker::outdated(spec.balancer.clone(), &endpoints, Arc::clone(&state));
         let picker = ArcSwap::from_pointee(picker);
-        Self { spec, endpoints: endpoints.into(), unresolved: None, state, picker }
+        let cluster = Self { spec, endpoints: endpoints.into(), unresolved: None, state, picker };
+        cluster.watch().begin();
+        cluster
     }
 
     /// The same, some of whose names have no address.
@@ -88,5 +90,15 @@ impl Cluster {
     /// Takes how an attempt that began ended, and after how long: once of each, also of those that were given up.
     pub fn report(&self, endpoint: &Endpoint, verdict: Verdict, elapsed: Duration, now: Moment) {
         endpoint.state.report(verdict, elapsed, now);
+        self.watch().ended(endpoint, Ended { verdict, start: now - elapsed, now }, fastrand::f64);
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch {
+            cluster: &self.spec.name,
+            detection: self.spec.outlier_detection.as_ref(),
+            endpoints: &self.endpoints,
+            state: &self.state,
+        }
     }
 }

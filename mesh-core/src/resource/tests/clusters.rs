@@ -4,7 +4,7 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, TransportSocketMatch,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{
-    CircuitBreakers, Cluster, LoadBalancingPolicy, OutlierDetection, load_balancing_policy::Policy,
+    CircuitBreakers, Cluster, LoadBalancingPolicy, load_balancing_policy::Policy,
 };
 use envoy_types::pb::envoy::config::core::v3::{
     Http2ProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
@@ -148,6 +148,8 @@ fn a_cluster_is_read_with_all_that_it_says() {
         plaintext_endpoints: false,
         protocol: UpstreamProtocol::Auto,
         balancer: BalancerPolicy::LeastRequest,
+        outlier_detection: None,
+        panic_threshold_percent: None,
         connect_timeout: Duration::from_secs(3),
         health_check: None,
         destination_rules: vec![Provenance {
@@ -227,7 +229,6 @@ fn a_cluster_that_cannot_be_honoured_is_refused() {
         "load_balancing_policy.choice_count",
     );
     refused(|cluster| cluster.circuit_breakers = Some(CircuitBreakers::default()), "circuit_breakers");
-    refused(|cluster| cluster.outlier_detection = Some(OutlierDetection::default()), "outlier_detection");
     refused(|cluster| cluster.transport_socket = None, "typed_extension_protocol_options");
     refused(
         |cluster| cluster.connect_timeout = Some(protobuf::Duration { seconds: -1, nanos: 0 }),

@@ -9,6 +9,7 @@ mod health_checks;
 mod inbound;
 mod listeners;
 mod opaque;
+mod outlier_detections;
 mod outside_tls;
 mod routes;
 

@@ -59,6 +59,8 @@ fn cluster_with(name: &str, balancer: BalancerPolicy) -> Update {
         plaintext_endpoints: false,
         protocol: UpstreamProtocol::Http1,
         balancer,
+        outlier_detection: None,
+        panic_threshold_percent: None,
         connect_timeout: Duration::from_secs(1),
         health_check: None,
         destination_rules: Vec::new(),
