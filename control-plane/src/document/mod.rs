@@ -57,7 +57,7 @@ pub use applied::Applied;
 pub use authorization_policy::{Action, Asked, AuthorizationPolicy, Rule, What, Who};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{
-    DestinationRule, PolicyBlocks, PortPolicy, Subset, TlsMode, TlsSettings, TrafficPolicy,
+    DestinationRule, OutlierSettings, PolicyBlocks, PortPolicy, Subset, TlsMode, TlsSettings, TrafficPolicy,
 };
 pub use external_auth::{ExternalAuth, HttpAuth};
 pub use finding::{Code, Finding, Severity, Verdict};

@@ -13,7 +13,7 @@ use super::host;
 use super::visibility::Visibility;
 use super::workload::carries;
 use crate::document::MeshSettings;
-use crate::document::{DestinationRule, PolicyBlocks, Subset, TlsSettings};
+use crate::document::{DestinationRule, OutlierSettings, PolicyBlocks, Subset, TlsSettings};
 
 /// One DestinationRule, its names completed.
 #[derive(Debug, Clone)]
@@ -138,6 +138,11 @@ impl<'w> Merged<'w> {
     /// The balancer: the subset's block, else the rule's, else the mesh's.
     pub fn balancer(&self, subset: Option<&'w Subset>, port: u16) -> BalancerPolicy {
         self.block(subset, port, |blocks| blocks.load_balancer.as_ref()).cloned().unwrap_or_default()
+    }
+
+    /// How endpoints that fail are left alone, if they are.
+    pub fn outlier_detection(&self, subset: Option<&'w Subset>, port: u16) -> Option<&'w OutlierSettings> {
+        self.block(subset, port, |blocks| blocks.outlier_detection.as_deref())
     }
 
     /// What documents say of TLS, if anything.

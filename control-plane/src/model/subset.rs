@@ -9,7 +9,7 @@ use super::caller::View;
 use super::destination_rule::Merged;
 use super::service::{Origin, Service, ServicePort};
 use super::world::{Endpoint, World};
-use crate::document::{Subset, TlsMode, TlsSettings};
+use crate::document::{OutlierSettings, Subset, TlsMode, TlsSettings};
 use crate::translate::name::ClusterName;
 
 /// One subset, or the whole, of a service's port, with the rules that apply to it.
@@ -102,6 +102,11 @@ impl<'w> SubsetView<'w> {
     /// What documents say of TLS.
     pub fn tls(&self) -> Option<&'w TlsSettings> {
         self.rules.tls(self.subset, self.port.number)
+    }
+
+    /// How endpoints that fail are left alone, if they are.
+    pub fn outlier_detection(&self) -> Option<&'w OutlierSettings> {
+        self.rules.outlier_detection(self.subset, self.port.number)
     }
 
     /// How an endpoint is chosen.

@@ -28,7 +28,7 @@ use super::endpoints;
 use super::listener::ads;
 use super::metadata::{self, Entry};
 use super::name::ClusterName;
-use super::tls;
+use super::{outlier_detection, tls};
 use crate::model::{ClientKind, Protocol, SubsetView, Transport, View, World};
 
 pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<Any> {
@@ -71,6 +71,9 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
             Some(tls::upstream(&sni, &identities(world, &subset), protocols, view.client()))
         }
     };
+    if let Some(settings) = subset.outlier_detection() {
+        outlier_detection::write(settings, &mut cluster);
+    }
     if transport == Transport::AutoMtls {
         cluster.transport_socket_matches = vec![plaintext_match()];
     }
@@ -185,8 +188,11 @@ fn protocol(subset: &SubsetView<'_>, transport: Transport<'_>, view: &View<'_>) 
             ..AutoHttpConfig::default()
         }),
     };
-    let options =
-        HttpProtocolOptions { upstream_protocol_options: Some(options), ..HttpProtocolOptions::default() };
+    let options = HttpProtocolOptions {
+        upstream_protocol_options: Some(options),
+        outlier_detection: subset.outlier_detection().and_then(outlier_detection::errors),
+        ..HttpProtocolOptions::default()
+    };
     encode::pack(&options, &PLAIN)
 }
 

@@ -93,7 +93,7 @@ fn grpc_method(service: Option<&StringMatch>, method: Option<&StringMatch>) -> P
     }
 }
 
-fn header(name: &str, wanted: &StringMatch) -> HeaderMatcher {
+pub(super) fn header(name: &str, wanted: &StringMatch) -> HeaderMatcher {
     let specifier = match string(wanted) {
         Some(matcher) => HeaderMatchSpecifier::StringMatch(matcher),
         None => HeaderMatchSpecifier::PresentMatch(true),

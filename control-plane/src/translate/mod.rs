@@ -22,6 +22,7 @@ mod matcher;
 mod metadata;
 pub mod name;
 mod opaque;
+mod outlier_detection;
 mod rbac;
 mod retry;
 mod route;

@@ -1,6 +1,7 @@
 //! Translation as a whole: documents in, messages out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
@@ -13,7 +14,8 @@ use prost::Message;
 use super::*;
 use crate::document::{DocumentSet, Source};
 use crate::model::{Binding, Config, Fleet, GrantedService, Listening, Workload};
-use mesh_core::resource::{EndpointSource, Health};
+use http::StatusCode;
+use mesh_core::resource::{self, Consecutive, EndpointSource, Health, OutlierDetection, Resource};
 
 const HOST: &str = "reviews.default.svc.cluster.local";
 
@@ -364,4 +366,40 @@ fn a_hashing_cluster_prefers_its_table_and_ends_in_what_every_client_has() {
     };
     assert_eq!(preferred("httpHeaderName: x"), ["ring_hash", "round_robin"]);
     assert_eq!(preferred("httpHeaderName: x, maglev: {}"), ["maglev", "ring_hash", "round_robin"]);
+}
+
+#[test]
+fn outlier_detection_arrives_as_documents_say_it() {
+    let check = |said: &str, expected: OutlierDetection, min_health: u8| {
+        let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\n";
+        let spec =
+            format!("{rule}spec: {{host: reviews, trafficPolicy: {{outlierDetection: {{{said}}}}}}}\n");
+        let name = format!("outbound|9080||{HOST}");
+        let message = translate(&world(&spec), &caller("default"), ResourceType::Cluster, &name).message;
+        let parsed = resource::parse(ResourceType::Cluster, &message.expect("a cluster").value);
+        let Ok(Resource::Cluster(cluster)) = parsed else { panic!("{parsed:?}") };
+        assert_eq!(cluster.outlier_detection, Some(expected), "{said}");
+        assert_eq!(cluster.panic_threshold_percent, Some(min_health), "{said}");
+    };
+    let istio =
+        OutlierDetection { success_rate: None, always_ejects_one: true, ..OutlierDetection::default() };
+    check("interval: 10s", istio.clone(), 0);
+    let all = "consecutive5xxErrors: 0, consecutiveGatewayErrors: 3, splitExternalLocalOriginErrors: true, \
+        consecutiveLocalOriginFailures: 7, interval: 1m30s, baseEjectionTime: 10m, maxEjectionPercent: 100, \
+        minHealthPercent: 40, outlierDetectionHttpErrorCodes: [429, 503]";
+    let expected = OutlierDetection {
+        interval: Duration::from_secs(90),
+        base_ejection_time: Duration::from_secs(600),
+        ejection_time_max: Duration::from_secs(600),
+        ejection_percent_max: 100,
+        splits_local_origin: true,
+        error_statuses: vec![StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE],
+        consecutive_5xx: None,
+        consecutive_gateway_failure: Consecutive::always(3),
+        consecutive_local_origin_failure: Consecutive::always(7),
+        ..istio.clone()
+    };
+    check(all, expected, 40);
+    let one = OutlierDetection { error_statuses: vec![StatusCode::IM_A_TEAPOT], ..istio };
+    check("outlierDetectionHttpErrorCodes: [418]", one, 0);
 }

@@ -28,7 +28,14 @@ spec: {mtls: {mode: STRICT}}
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: echo}
-spec: {host: echo, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+spec:
+  host: echo
+  trafficPolicy: {outlierDetection: {consecutiveGatewayErrors: 3, minHealthPercent: 10, outlierDetectionHttpErrorCodes: [429, 503]}}
+  subsets:
+  - {name: v1, labels: {version: v1}}
+  - name: v2
+    labels: {version: v2}
+    trafficPolicy: {outlierDetection: {splitExternalLocalOriginErrors: true, baseEjectionTime: 10m}}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService

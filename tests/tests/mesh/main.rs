@@ -25,6 +25,7 @@ mod impostor;
 mod joining;
 mod matcher;
 mod opaque;
+mod outliers;
 mod replacement;
 mod reqwest_users;
 mod sessions;

@@ -1,12 +1,14 @@
 //! DestinationRule: how a host's endpoints are grouped into subsets, chosen and spoken to.
 //!
-//! Subsets, balancers and `tls` are honoured; the other blocks of a traffic policy are read for their
+//! Subsets, balancers, `outlierDetection` and `tls` are honoured; the other blocks of a traffic policy are read for their
 //! errors and refused by name.
 
 mod load_balancer;
+mod outlier_detection;
 mod tls;
 mod traffic_policy;
 
+pub use outlier_detection::OutlierSettings;
 pub use tls::{TlsMode, TlsSettings};
 pub use traffic_policy::{PolicyBlocks, PortPolicy, TrafficPolicy};
 

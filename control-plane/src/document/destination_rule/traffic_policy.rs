@@ -10,6 +10,7 @@ use super::super::scalar::{boolean, choice, duration, duration_or_zero, integer,
 use super::super::value::{Value, object};
 use super::super::yaml::Span;
 use super::load_balancer;
+use super::outlier_detection::{self, OutlierSettings};
 use super::tls::{self, TlsSettings};
 
 /// A traffic policy, as far as it is honoured.
@@ -28,6 +29,8 @@ pub struct TrafficPolicy {
 pub struct PolicyBlocks {
     /// How an endpoint is chosen.
     pub load_balancer: Option<BalancerPolicy>,
+    /// How endpoints that fail are left alone.
+    pub outlier_detection: Option<Box<OutlierSettings>>,
     /// How connections are secured.
     pub tls: Option<TlsSettings>,
 }
@@ -87,10 +90,10 @@ fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
 fn blocks(fields: &mut Fields<'_, '_>) -> PolicyBlocks {
     let blocks = PolicyBlocks {
         load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)).flatten(),
+        outlier_detection: fields.optional("outlierDetection", object(outlier_detection::decode)),
         tls: fields.optional("tls", object(tls::decode)),
     };
     fields.unsupported("connectionPool", object(connection_pool));
-    fields.unsupported("outlierDetection", object(outlier_detection));
     blocks
 }
 
@@ -164,28 +167,6 @@ fn http_pool(fields: &mut Fields<'_, '_>) {
     });
     if upgrade && client {
         fields.conflict("useClientProtocol", "excludes `h2UpgradePolicy: UPGRADE`", "keep one of the two");
-    }
-}
-
-fn outlier_detection(fields: &mut Fields<'_, '_>) {
-    fields.deprecated("consecutiveErrors", "`consecutive5xxErrors`");
-    fields.optional("consecutiveErrors", count);
-    fields.optional("consecutive5xxErrors", unsigned);
-    fields.optional("consecutiveGatewayErrors", unsigned);
-    let local = fields.or_default("consecutiveLocalOriginFailures", unsigned);
-    let split = fields.or_default("splitExternalLocalOriginErrors", boolean);
-    fields.optional("interval", duration);
-    fields.optional("baseEjectionTime", duration);
-    fields.optional("maxEjectionPercent", integer(0, 100));
-    fields.optional("minHealthPercent", integer(0, 100));
-    fields.list("outlierDetectionHttpErrorCodes", integer(100, 599));
-    if local > 0 && !split {
-        let next = "set `splitExternalLocalOriginErrors: true`";
-        fields.conflict(
-            "consecutiveLocalOriginFailures",
-            "counts only where local errors are split off",
-            next,
-        );
     }
 }
 

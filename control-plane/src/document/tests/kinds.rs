@@ -77,10 +77,28 @@ fn destination_rules() {
     found("mode: DISABLE, sni: a.com", Code::Suspicious, "sni");
     row(
         "{host: a, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}, outlierDetection: {interval: 2s}}}",
-        &[
-            (Code::UnsupportedField, "trafficPolicy.connectionPool"),
-            (Code::UnsupportedField, "trafficPolicy.outlierDetection"),
-        ],
+        &[(Code::UnsupportedField, "trafficPolicy.connectionPool")],
+    );
+    let outliers =
+        |settings: &str| format!("{{host: a, trafficPolicy: {{outlierDetection: {{{settings}}}}}}}");
+    let field = |name: &str| format!("trafficPolicy.outlierDetection.{name}");
+    row(
+        &outliers(
+            "consecutive5xxErrors: 0, consecutiveGatewayErrors: 3, splitExternalLocalOriginErrors: true, \
+             consecutiveLocalOriginFailures: 7, interval: 1m30s, baseEjectionTime: 1s, maxEjectionPercent: 100, \
+             minHealthPercent: 0, outlierDetectionHttpErrorCodes: [429, 503]",
+        ),
+        &[],
+    );
+    row(&outliers("consecutiveErrors: 3"), &[(Code::Deprecated, &field("consecutiveErrors"))]);
+    row(&outliers("maxEjectionPercent: 101"), &[(Code::InvalidValue, &field("maxEjectionPercent"))]);
+    row(
+        &outliers("consecutiveLocalOriginFailures: 2"),
+        &[(Code::Conflict, &field("consecutiveLocalOriginFailures"))],
+    );
+    row(
+        &outliers("outlierDetectionHttpErrorCodes: [600]"),
+        &[(Code::InvalidValue, &field("outlierDetectionHttpErrorCodes[0]"))],
     );
     let ports = |settings: &str| format!("{{host: a, trafficPolicy: {{portLevelSettings: [{settings}]}}}}");
     row(&ports("{port: {number: 80}, loadBalancer: {simple: RANDOM}, tls: {mode: DISABLE}}"), &[]);

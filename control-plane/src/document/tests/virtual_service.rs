@@ -294,7 +294,6 @@ fn one_mistake_is_one_error() {
     );
     let wanted = [
         (Code::MissingField, "trafficPolicy.connectionPool"),
-        (Code::UnsupportedField, "trafficPolicy.outlierDetection"),
         (Code::InvalidValue, "trafficPolicy.outlierDetection.interval"),
     ];
     check(&policy, &wanted);

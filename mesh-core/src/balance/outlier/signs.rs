@@ -45,6 +45,7 @@ impl Signs {
         let all_count = detection.consecutive_5xx.is_some() || detection.judges_rates();
         let gateways_count = detection.consecutive_gateway_failure.is_some();
         let external = self.external == Some(true) && (all_count || gateways_count && self.gateway);
-        external || self.local_origin == Some(true)
+        let local_counts = detection.consecutive_local_origin_failure.is_some() || detection.judges_rates();
+        external || self.local_origin == Some(true) && local_counts
     }
 }

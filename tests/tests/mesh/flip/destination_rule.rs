@@ -2,12 +2,14 @@
 
 use super::ask::{Ask, See, get};
 use super::case::{Case, case, document, named};
+use super::outlier_detection;
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = groups();
     cases.extend(balancers());
     cases.extend(hashes());
     cases.extend(tls());
+    cases.extend(outlier_detection::cases());
     cases
 }
 
@@ -52,7 +54,7 @@ fn places(host: &str, policy: &str) -> [(&'static str, String); 2] {
 }
 
 /// A block of a policy in all its places, in which it holds for that port of `host`.
-fn everywhere(host: &str, port: u16, block: &str) -> Vec<(String, String)> {
+pub(super) fn everywhere(host: &str, port: u16, block: &str) -> Vec<(String, String)> {
     let ported = format!("portLevelSettings: [{{port: {{number: {port}}}, {block}}}]");
     let of_port = |(place, documents)| (format!("{place}.portLevelSettings[]"), documents);
     let of_all = |(place, documents): (&str, String)| (place.to_owned(), documents);

@@ -35,6 +35,7 @@ mod destination_rule;
 mod fleet;
 mod gateway_route;
 mod mesh_settings;
+mod outlier_detection;
 mod outside;
 mod reasons;
 mod registry;

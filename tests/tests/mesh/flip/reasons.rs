@@ -62,7 +62,10 @@ pub(super) fn reasons(kind: Kind) -> Vec<Reason> {
         ],
         Kind::ServiceEntry => vec![silent("endpoints[].locality", LOCALITY)],
         Kind::WorkloadEntry => vec![silent("locality", LOCALITY)],
-        Kind::DestinationRule => TABLE_SIZES.map(|field| silent(field, TABLE_SIZE)).into(),
+        Kind::DestinationRule => {
+            let sizes = TABLE_SIZES.map(|field| silent(field, TABLE_SIZE));
+            sizes.into_iter().chain(EJECTIONS.map(|field| silent(field, EJECTION))).collect()
+        }
         Kind::VirtualService => vec![name("http[].name"), name("http[].match[].name")],
         Kind::HttpRoute => {
             let mut reasons = route();
@@ -90,6 +93,25 @@ const TABLE_SIZES: [&str; 12] = [
 ];
 const TABLE_SIZE: &str =
     "it is how evenly many keys are spread, which no request can tell; `mesh-core`, `balance::hash_table`";
+const EJECTIONS: [&str; 16] = [
+    "trafficPolicy.outlierDetection.interval",
+    "trafficPolicy.outlierDetection.baseEjectionTime",
+    "trafficPolicy.outlierDetection.maxEjectionPercent",
+    "trafficPolicy.outlierDetection.minHealthPercent",
+    "trafficPolicy.portLevelSettings[].outlierDetection.interval",
+    "trafficPolicy.portLevelSettings[].outlierDetection.baseEjectionTime",
+    "trafficPolicy.portLevelSettings[].outlierDetection.maxEjectionPercent",
+    "trafficPolicy.portLevelSettings[].outlierDetection.minHealthPercent",
+    "subsets[].trafficPolicy.outlierDetection.interval",
+    "subsets[].trafficPolicy.outlierDetection.baseEjectionTime",
+    "subsets[].trafficPolicy.outlierDetection.maxEjectionPercent",
+    "subsets[].trafficPolicy.outlierDetection.minHealthPercent",
+    "subsets[].trafficPolicy.portLevelSettings[].outlierDetection.interval",
+    "subsets[].trafficPolicy.portLevelSettings[].outlierDetection.baseEjectionTime",
+    "subsets[].trafficPolicy.portLevelSettings[].outlierDetection.maxEjectionPercent",
+    "subsets[].trafficPolicy.portLevelSettings[].outlierDetection.minHealthPercent",
+];
+const EJECTION: &str = "a share of two endpoints is one, and times are not for one request to tell; `outliers::` and `mesh-core`, `balance::outlier`";
 const LOCALITY: &str =
     "it is told to clients, and chooses once a field that balances by locality is honoured";
 

@@ -18,6 +18,7 @@ kind: DestinationRule
 metadata: {name: echo}
 spec:
   host: echo
+  trafficPolicy: {outlierDetection: {interval: 1s, outlierDetectionHttpErrorCodes: [503]}}
   subsets:
   - {name: v1, labels: {version: v1}}
   - {name: v2, labels: {version: v2}}
