@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`ext_authz`], [`balance`], [`health`], [`snapshot`],
+//! Pure values and decisions: [`canonical`], [`context`], [`matcher`], [`resource`], [`route`], [`authz`], [`ext_authz`], [`balance`], [`health`], [`locality`], [`snapshot`],
 //! [`status`], [`subscription`], [`backoff`], [`upgrade`]. Effects: [`accept`] and [`network`] (sockets), `ads` (the configuration stream), [`join`] (certificates),
 //! [`saved`] (state on disk), [`mesh`] (the value a service holds).
 
@@ -17,6 +17,7 @@ pub mod ext_authz;
 pub mod health;
 pub mod identity;
 pub mod join;
+pub mod locality;
 pub mod matcher;
 pub mod mesh;
 pub mod network;
