@@ -24,7 +24,7 @@ use super::metadata::Facts;
 use super::outlier_detection::error_statuses;
 use super::{
     DnsAddresses, DnsEndpoints, OutlierDetection, OutsideTls, Provenance, hash_policy, health_check,
-    transport_socket,
+    locality_weights, transport_socket,
 };
 use crate::health::HealthCheck;
 use crate::route::HashPolicy;
@@ -54,6 +54,8 @@ pub struct ClusterSpec {
     pub outlier_detection: Option<OutlierDetection>,
     /// From how few healthy endpoints of a hundred on the unhealthy ones are asked too; `None` where nothing is said of it.
     pub panic_threshold_percent: Option<u8>,
+    /// Whether localities have weights, rather than endpoints alone.
+    pub localities_weighted: bool,
     /// How long a connect (TCP and TLS) may take.
     pub connect_timeout: Duration,
     /// What its endpoints are asked in the background, if they are.
@@ -136,7 +138,7 @@ impl ClusterSpec {
             return Err(Invalid::new("transport_socket_matches", "go with the mesh's own TLS alone"));
         }
         let (protocol, error_statuses) = protocol(&mut wire, &tls)?;
-        let balancer = balancer(&mut wire)?;
+        let (balancer, localities_weighted) = balancer(&mut wire)?;
         let outlier_detection = take(&mut wire.outlier_detection)
             .map(|wire| OutlierDetection::parse(wire, error_statuses))
             .transpose()
@@ -163,6 +165,7 @@ impl ClusterSpec {
             balancer,
             outlier_detection,
             panic_threshold_percent,
+            localities_weighted,
             connect_timeout,
             health_check,
         })
@@ -245,8 +248,8 @@ fn panic_threshold(wire: &mut Cluster) -> Result<Option<u8>, Invalid> {
     }
 }
 
-/// The first of the preferred balancers that is known here, else the older enumeration.
-fn balancer(wire: &mut Cluster) -> Result<BalancerPolicy, Invalid> {
+/// The first of the preferred balancers that is known here, else the older enumeration; and whether it weights localities.
+fn balancer(wire: &mut Cluster) -> Result<(BalancerPolicy, bool), Invalid> {
     let older = LbPolicy::try_from(take(&mut wire.lb_policy));
     if let Some(LoadBalancingPolicy { policies }) = take(&mut wire.load_balancing_policy) {
         let configs = policies.into_iter().filter_map(|policy| policy.typed_extension_config?.typed_config);
@@ -255,28 +258,34 @@ fn balancer(wire: &mut Cluster) -> Result<BalancerPolicy, Invalid> {
         return known.unwrap_or_else(|| Err(unknown())).inside("load_balancing_policy");
     }
     match older {
-        Ok(LbPolicy::RoundRobin) => Ok(BalancerPolicy::RoundRobin),
-        Ok(LbPolicy::LeastRequest) => Ok(BalancerPolicy::LeastRequest),
-        Ok(LbPolicy::Random) => Ok(BalancerPolicy::Random),
+        Ok(LbPolicy::RoundRobin) => Ok((BalancerPolicy::RoundRobin, false)),
+        Ok(LbPolicy::LeastRequest) => Ok((BalancerPolicy::LeastRequest, false)),
+        Ok(LbPolicy::Random) => Ok((BalancerPolicy::Random, false)),
         _ => Err(Invalid::new("lb_policy", "is not supported by this mesh")),
     }
 }
 
-fn preferred(config: &Any) -> Result<Option<BalancerPolicy>, Invalid> {
+fn preferred(config: &Any) -> Result<Option<(BalancerPolicy, bool)>, Invalid> {
     if holds::<LeastRequest>(config) {
         let mut least_request: LeastRequest = unpack(config)?;
         if least_request.choice_count.take().is_some_and(|count| count.value != 2) {
             return Err(Invalid::new("choice_count", "is not 2"));
         }
-        return nothing_else(&least_request).map(|()| Some(BalancerPolicy::LeastRequest));
+        let weighted = locality_weights::read(&mut least_request.locality_lb_config)?;
+        return nothing_else(&least_request).map(|()| Some((BalancerPolicy::LeastRequest, weighted)));
     }
     if holds::<RoundRobin>(config) {
-        return nothing_else(&unpack::<RoundRobin>(config)?).map(|()| Some(BalancerPolicy::RoundRobin));
+        let mut round_robin: RoundRobin = unpack(config)?;
+        let weighted = locality_weights::read(&mut round_robin.locality_lb_config)?;
+        return nothing_else(&round_robin).map(|()| Some((BalancerPolicy::RoundRobin, weighted)));
     }
     if holds::<Random>(config) {
-        return nothing_else(&unpack::<Random>(config)?).map(|()| Some(BalancerPolicy::Random));
+        let mut random: Random = unpack(config)?;
+        let weighted = locality_weights::read(&mut random.locality_lb_config)?;
+        return nothing_else(&random).map(|()| Some((BalancerPolicy::Random, weighted)));
     }
-    Ok(hash_policy::parse(config)?.map(|policy| BalancerPolicy::Hash(policy.into())))
+    let hashed = hash_policy::parse(config)?;
+    Ok(hashed.map(|(policy, weighted)| (BalancerPolicy::Hash(policy.into()), weighted)))
 }
 
 pub(super) const TLS_MODE: &str = "tlsMode";

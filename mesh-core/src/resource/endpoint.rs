@@ -38,6 +38,8 @@ pub struct EndpointSpec {
     pub workload: Option<Arc<str>>,
     /// `region/zone/subzone`.
     pub locality: Option<Arc<str>>,
+    /// Its locality's share among those of the priority, where its cluster weights them.
+    pub locality_weight: u32,
     /// 0 first.
     pub priority: u32,
     /// Relative to the others, at least 1.
@@ -102,6 +104,13 @@ pub(super) fn placed<T: Default>(
 ) -> Result<(Arc<str>, Vec<Placed<T>>), Invalid> {
     let name = take(&mut wire.cluster_name).into();
     let groups = each("endpoints", take(&mut wire.endpoints), |group| locality_group(group, &place))?;
+    if let Some(mut policy) = wire.policy.take() {
+        let factor = take(&mut policy.overprovisioning_factor).map(|factor| factor.value);
+        nothing_else(&policy).inside("policy")?;
+        if factor.is_some_and(|factor| factor != OVERPROVISIONING_PERCENT) {
+            return Err(Invalid::new("policy.overprovisioning_factor", "is not 140"));
+        }
+    }
     nothing_else(&wire)?;
     Ok((name, groups.into_iter().flatten().collect()))
 }
@@ -113,19 +122,24 @@ fn address(text: &str) -> Result<((), IpAddr), Invalid> {
     Ok(((), ip?))
 }
 
+/// What the endpoints of a locality share.
+struct Group {
+    locality: Option<Arc<str>>,
+    locality_weight: u32,
+    priority: u32,
+}
+
 fn locality_group<T: Default>(
     mut wire: LocalityLbEndpoints,
     place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
 ) -> Result<Vec<Placed<T>>, Invalid> {
     let locality = take(&mut wire.locality).and_then(locality_name);
     let priority = take(&mut wire.priority);
-    let parse = |endpoint| parse_endpoint(endpoint, priority, locality.as_ref(), &place);
+    // Who has none has no share; where localities have none at all, nobody asks.
+    let weight = take(&mut wire.load_balancing_weight).map_or(0, |weight| weight.value);
+    let group = Group { locality, locality_weight: weight, priority };
+    let parse = |endpoint| parse_endpoint(endpoint, &group, &place);
     let endpoints = each("lb_endpoints", take(&mut wire.lb_endpoints), parse)?;
-    // gRPC leaves out a locality without weight; the sum of its endpoints says what is true without it too.
-    let sum = endpoints.iter().fold(0, |sum: u32, (_, endpoint)| sum.saturating_add(endpoint.weight));
-    if take(&mut wire.load_balancing_weight).is_some_and(|weight| weight.value != sum) {
-        return Err(Invalid::new("load_balancing_weight", "is not the sum of its endpoints' weights"));
-    }
     wire.metadata = None;
     nothing_else(&wire)?;
     Ok(endpoints)
@@ -140,8 +154,7 @@ fn locality_name(wire: Locality) -> Option<Arc<str>> {
 
 fn parse_endpoint<T: Default>(
     mut wire: LbEndpoint,
-    priority: u32,
-    locality: Option<&Arc<str>>,
+    group: &Group,
     place: impl Fn(&str) -> Result<(T, IpAddr), Invalid>,
 ) -> Result<Placed<T>, Invalid> {
     let metadata = take(&mut wire.metadata);
@@ -177,8 +190,9 @@ fn parse_endpoint<T: Default>(
         address,
         pipe,
         workload: Facts::ours(metadata.as_ref()).text("workload"),
-        locality: locality.cloned(),
-        priority,
+        locality: group.locality.clone(),
+        locality_weight: group.locality_weight,
+        priority: group.priority,
         weight,
         health,
         mesh_mtls: mark.as_deref() != Some(TLS_DISABLED),
@@ -217,4 +231,6 @@ fn socket_address<T>(
     Ok((placed, SocketAddr::new(ip, port)))
 }
 
+/// Envoy's default: a priority bears its requests while 100 of 140 parts of it are available.
+pub const OVERPROVISIONING_PERCENT: u32 = 140;
 const TRANSPORT_SOCKET_MATCH: &str = "envoy.transport_socket_match";

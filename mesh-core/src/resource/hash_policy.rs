@@ -16,10 +16,11 @@ use envoy_types::pb::google::protobuf::{self, Any, UInt64Value};
 use prost::Name;
 
 use super::invalid::{Inside, Invalid, duration, holds, nothing_else, unpack};
+use super::locality_weights;
 use crate::route::{HashCookie, HashKey, HashPolicy, HashTableKind};
 
-/// The policy, if the balancer is one of these.
-pub(super) fn parse(config: &Any) -> Result<Option<HashPolicy>, Invalid> {
+/// The policy, if the balancer is one of these, and whether it weights localities.
+pub(super) fn parse(config: &Any) -> Result<Option<(HashPolicy, bool)>, Invalid> {
     if holds::<RingHash>(config) {
         return ring_hash(unpack(config)?).map(Some);
     }
@@ -30,8 +31,10 @@ pub(super) fn parse(config: &Any) -> Result<Option<HashPolicy>, Invalid> {
 }
 
 impl HashPolicy {
-    /// The balancers of the policy by preference, with their names: who has no Maglev may have a ring.
-    pub fn balancers(&self) -> Vec<(&'static str, Any)> {
+    /// The balancers of the policy by preference, with their names: who has no Maglev may have a ring. They weight localities, or
+    /// endpoints alone.
+    pub fn balancers(&self, localities_weighted: bool) -> Vec<(&'static str, Any)> {
+        let locality_weighted_lb_config = locality_weights::of_hashed(localities_weighted);
         let config = Some(ConsistentHashingLbConfig {
             hash_policy: vec![self.key.on_a_route()],
             ..ConsistentHashingLbConfig::default()
@@ -43,7 +46,7 @@ impl HashPolicy {
             HashTableKind::Maglev { entries } => {
                 let table_size = Some(UInt64Value { value: entries.into() });
                 let consistent_hashing_lb_config = config.clone();
-                let maglev = Maglev { table_size, consistent_hashing_lb_config, ..Maglev::default() };
+                let maglev = Maglev { table_size, consistent_hashing_lb_config, locality_weighted_lb_config };
                 balancers.push(("envoy.load_balancing_policies.maglev", pack(&maglev)));
             }
         }
@@ -52,6 +55,7 @@ impl HashPolicy {
             hash_function: HashFunction::XxHash.into(),
             minimum_ring_size: minimum_ring_size.map(|value| UInt64Value { value }),
             consistent_hashing_lb_config: config,
+            locality_weighted_lb_config,
             ..RingHash::default()
         };
         balancers.push(("envoy.load_balancing_policies.ring_hash", pack(&ring)));
@@ -97,7 +101,7 @@ fn pack<M: Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
-fn ring_hash(mut wire: RingHash) -> Result<HashPolicy, Invalid> {
+fn ring_hash(mut wire: RingHash) -> Result<(HashPolicy, bool), Invalid> {
     // The function is our own for either; a third one would be somebody's wish for that one.
     match HashFunction::try_from(take(&mut wire.hash_function)) {
         Ok(HashFunction::DefaultHash | HashFunction::XxHash) => {}
@@ -106,19 +110,21 @@ fn ring_hash(mut wire: RingHash) -> Result<HashPolicy, Invalid> {
     let points_min =
         size("minimum_ring_size", take(&mut wire.minimum_ring_size), RING_POINTS, RING_POINTS_MAX)?;
     let key = key(take(&mut wire.consistent_hashing_lb_config)).inside(CONFIG)?;
+    let weighted = wire.locality_weighted_lb_config.take().is_some();
     nothing_else(&wire)?;
-    Ok(HashPolicy { key, table: HashTableKind::Ring { points_min } })
+    Ok((HashPolicy { key, table: HashTableKind::Ring { points_min } }, weighted))
 }
 
-fn maglev(mut wire: Maglev) -> Result<HashPolicy, Invalid> {
+fn maglev(mut wire: Maglev) -> Result<(HashPolicy, bool), Invalid> {
     let entries = size("table_size", take(&mut wire.table_size), MAGLEV_ENTRIES, MAGLEV_ENTRIES_MAX)?;
     let divisors = (2..).take_while(|divisor| divisor * divisor <= entries);
     if entries < 2 || divisors.into_iter().any(|divisor| entries.is_multiple_of(divisor)) {
         return Err(Invalid::new("table_size", "is not a prime"));
     }
     let key = key(take(&mut wire.consistent_hashing_lb_config)).inside(CONFIG)?;
+    let weighted = wire.locality_weighted_lb_config.take().is_some();
     nothing_else(&wire)?;
-    Ok(HashPolicy { key, table: HashTableKind::Maglev { entries } })
+    Ok((HashPolicy { key, table: HashTableKind::Maglev { entries } }, weighted))
 }
 
 fn size(field: &str, wire: Option<UInt64Value>, default: u32, max: u32) -> Result<u32, Invalid> {

@@ -12,6 +12,7 @@ mod health_check;
 pub mod inbound;
 mod invalid;
 pub mod listener;
+pub mod locality_weights;
 mod matchers;
 mod metadata;
 mod opaque;

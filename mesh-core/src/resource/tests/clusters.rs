@@ -9,7 +9,10 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 use envoy_types::pb::envoy::config::core::v3::{
     Http2ProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
 };
+use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::LocalityLbConfig;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::common::v3::locality_lb_config::LocalityConfigSpecifier;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::random::v3::Random;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::wrr_locality::v3::WrrLocality;
 use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
@@ -150,6 +153,7 @@ fn a_cluster_is_read_with_all_that_it_says() {
         balancer: BalancerPolicy::LeastRequest,
         outlier_detection: None,
         panic_threshold_percent: None,
+        localities_weighted: false,
         connect_timeout: Duration::from_secs(3),
         health_check: None,
         destination_rules: vec![Provenance {
@@ -194,6 +198,30 @@ fn protocols_and_balancers_are_told_apart() {
     assert_eq!(
         changed(|cluster| cluster.load_balancing_policy = unknown_first).balancer,
         BalancerPolicy::RoundRobin
+    );
+}
+
+#[test]
+fn a_balancer_says_whether_localities_are_weighted() {
+    let read = |config| changed(|cluster| cluster.load_balancing_policy = balancers(vec![config]));
+    for weighted in [false, true] {
+        let locality_lb_config = locality_weights::of_drawn(weighted);
+        for config in [
+            pack_any(LeastRequest { locality_lb_config, ..LeastRequest::default() }),
+            pack_any(RoundRobin { locality_lb_config, ..RoundRobin::default() }),
+            pack_any(Random { locality_lb_config }),
+        ] {
+            assert_eq!(read(config).localities_weighted, weighted);
+        }
+    }
+    let specifier = Some(LocalityConfigSpecifier::ZoneAwareLbConfig(Default::default()));
+    let zones = LocalityLbConfig { locality_config_specifier: specifier };
+    refused(
+        |cluster| {
+            let config = pack_any(Random { locality_lb_config: Some(zones) });
+            cluster.load_balancing_policy = balancers(vec![config]);
+        },
+        "load_balancing_policy.locality_lb_config",
     );
 }
 

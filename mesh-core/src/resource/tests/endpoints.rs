@@ -74,6 +74,7 @@ fn an_endpoint_is_read_with_all_that_is_known_of_it() {
         pipe: None,
         workload: Some("default/reviews-v1".into()),
         locality: Some("r/z".into()),
+        locality_weight: 4,
         priority: 1,
         weight: 2,
         health: Health::Healthy,
@@ -144,13 +145,17 @@ fn what_cannot_be_honoured_is_refused() {
     };
     check(
         |wire| wire.policy = Some(Policy { weighted_priority_health: true, ..Policy::default() }),
-        "policy",
+        "policy.weighted_priority_health",
     );
+    let factor = |value| Policy { overprovisioning_factor: Some(UInt32Value { value }), ..Policy::default() };
+    check_refused(
+        ResourceType::Endpoints,
+        good(),
+        |wire| wire.policy = Some(factor(100)),
+        "policy.overprovisioning_factor",
+    );
+    parsed(&ClusterLoadAssignment { policy: Some(factor(140)), ..good() });
     check(|wire| wire.endpoints.push(wire.endpoints[0].clone()), "endpoints");
-    check(
-        |wire| wire.endpoints[0].load_balancing_weight = Some(UInt32Value { value: 7 }),
-        "endpoints[0].load_balancing_weight",
-    );
     check(
         |wire| wire.endpoints[0].lb_endpoints[0].load_balancing_weight = Some(UInt32Value { value: 0 }),
         "endpoints[0].lb_endpoints[0].load_balancing_weight",

@@ -46,9 +46,12 @@ fn check(config: Any, key: HashKey, table: HashTableKind) {
     let balancer = changed(|cluster| cluster.load_balancing_policy = policies).balancer.clone();
     let policy = HashPolicy { key, table };
     assert_eq!(balancer, BalancerPolicy::Hash(Arc::new(policy.clone())));
-    let written = balancers(policy.balancers().into_iter().map(|(_, config)| config).collect());
-    let read = changed(|cluster| cluster.load_balancing_policy = written).balancer.clone();
-    assert_eq!(read, balancer, "what is written is what is read");
+    for weighted in [false, true] {
+        let written = balancers(policy.balancers(weighted).into_iter().map(|(_, config)| config).collect());
+        let read = changed(|cluster| cluster.load_balancing_policy = written);
+        let what = (&read.balancer, read.localities_weighted);
+        assert_eq!(what, (&balancer, weighted), "what is written is what is read");
+    }
 }
 
 #[track_caller]
