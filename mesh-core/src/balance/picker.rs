@@ -7,28 +7,45 @@ use std::sync::atomic::Ordering;
 use fastrand::Rng;
 
 use super::hash_table::{HashTable, Member};
+use super::levels::{Level, LevelPolicy, levels, static_weights};
 use super::shares::Shares;
 use super::{Availability, ClusterState, Endpoint, Moment};
-use crate::resource::{BalancerPolicy, Health};
+use crate::resource::{BalancerPolicy, ClusterSpec, Health};
 use crate::route::HashTableKind;
 
 /// Chooses among endpoints as they were found at one moment.
 #[derive(Debug)]
 pub struct Picker {
-    policy: BalancerPolicy,
+    policy: PickPolicy,
     state: Arc<ClusterState>,
     /// The state's when the endpoints were looked at.
     epoch: u64,
     /// When an endpoint may be found otherwise though the epoch is the same.
     valid_until: Moment,
-    /// The available endpoints of the first priority that has any.
+    /// The priorities that have somebody to pick, in their order.
+    tiers: Box<[Tier]>,
+    /// How requests spread over them.
+    loads: Shares,
+}
+
+/// What a picker goes by.
+#[derive(Debug, Clone)]
+pub struct PickPolicy {
+    /// How an endpoint of a priority is chosen.
+    pub balancer: BalancerPolicy,
+    /// How requests spread over priorities and localities.
+    pub levels: LevelPolicy,
+}
+
+/// One priority.
+#[derive(Debug)]
+struct Tier {
+    /// Who of it may be picked.
     pickable: Box<[usize]>,
     /// By their weights.
     shares: Shares,
-    /// Where the policy hashes.
+    /// Where the policy hashes, and requests come here.
     hashed: Option<Hashed>,
-    /// The ejected endpoints whose time is over, each of which is to be asked once, and whether keys have it for their first.
-    due: Box<[(usize, bool)]>,
 }
 
 /// Which endpoint a hashed key meets.
@@ -52,16 +69,16 @@ struct Owners {
 impl Picker {
     /// A picker over `endpoints`, in whose order its answers are.
     pub fn new(
-        policy: BalancerPolicy,
+        policy: impl Into<PickPolicy>,
         endpoints: &[Endpoint],
         state: Arc<ClusterState>,
         now: Moment,
     ) -> Self {
-        Self::made(policy, endpoints, state, now, None)
+        Self::made(policy.into(), endpoints, state, now, &[])
     }
 
     /// One of which nothing but what takes long to make is to be used: it is never valid.
-    pub fn outdated(policy: BalancerPolicy, endpoints: &[Endpoint], state: Arc<ClusterState>) -> Self {
+    pub fn outdated(policy: impl Into<PickPolicy>, endpoints: &[Endpoint], state: Arc<ClusterState>) -> Self {
         let made = Self::new(policy, endpoints, state, Moment::START);
         Self { valid_until: Moment::START, ..made }
     }
@@ -69,51 +86,45 @@ impl Picker {
     /// Another one over the same endpoints as they are now.
     #[must_use]
     pub fn renewed(&self, endpoints: &[Endpoint], now: Moment) -> Self {
-        let owners = self.hashed.as_ref().map(|hashed| &hashed.owners);
-        Self::made(self.policy.clone(), endpoints, Arc::clone(&self.state), now, owners)
+        let hashed = self.tiers.iter().filter_map(|tier| tier.hashed.as_ref());
+        let owners: Vec<Arc<Owners>> = hashed.map(|hashed| Arc::clone(&hashed.owners)).collect();
+        Self::made(self.policy.clone(), endpoints, Arc::clone(&self.state), now, &owners)
     }
 
     fn made(
-        policy: BalancerPolicy,
+        policy: PickPolicy,
         endpoints: &[Endpoint],
         state: Arc<ClusterState>,
         now: Moment,
-        owners: Option<&Arc<Owners>>,
+        known: &[Arc<Owners>],
     ) -> Self {
         // Read before the endpoints are looked at: a change after that is another epoch.
         let epoch = state.epoch();
         let mut valid_until = Moment::NEVER;
-        let mut due = Vec::new();
-        let availability = endpoints.iter().enumerate().map(|(at, endpoint)| {
+        let availability = endpoints.iter().map(|endpoint| {
             let availability = endpoint.availability(now);
-            match availability {
-                // It stays so until it is asked, which is a change.
-                Availability::Ejected { until } if until <= now => due.push(at),
-                _ => valid_until = valid_until.min(availability.valid_until()),
-            }
-            availability.rank()
+            valid_until = valid_until.min(availability.valid_until());
+            availability
         });
-        let ranks: Vec<Option<u8>> = availability.collect();
-        let best = ranks.iter().flatten().min().copied();
-        let available: Vec<bool> = ranks.iter().map(|rank| rank.is_some() && *rank == best).collect();
-        let of_available = endpoints.iter().zip(&available).filter(|(_, available)| **available);
-        let priority = of_available.map(|(endpoint, _)| endpoint.spec.priority).min();
-        let takes = |at: &usize| available[*at] && Some(endpoints[*at].spec.priority) == priority;
-        let pickable: Box<[usize]> = (0..endpoints.len()).filter(takes).collect();
-        let weights: Vec<u64> = pickable.iter().map(|at| endpoints[*at].spec.weight.into()).collect();
-        let hashed = match (&policy, priority) {
-            (BalancerPolicy::Hash(hash), Some(priority)) => {
-                let known = owners.filter(|owners| owners.priority == priority).cloned();
-                let owners = known.unwrap_or_else(|| Owners::new(hash.table, endpoints, priority).into());
-                let pickable = (0..endpoints.len()).map(|at| takes(&at)).collect();
-                Some(Hashed { owners, pickable })
-            }
-            _ => None,
+        let availability: Vec<Availability> = availability.collect();
+        let levels = levels(policy.levels, endpoints, &availability);
+        let loads = Shares::new(&levels.iter().map(|level| level.load).collect::<Vec<_>>());
+        let tier = |level: Level| {
+            let hashed = match &policy.balancer {
+                BalancerPolicy::Hash(hash) if level.load > 0 => {
+                    let known = known.iter().find(|owners| owners.priority == level.priority).cloned();
+                    let owners = known
+                        .unwrap_or_else(|| Owners::new(hash.table, endpoints, &level, policy.levels).into());
+                    let mut pickable = vec![false; endpoints.len()];
+                    level.members.iter().for_each(|at| pickable[*at] = true);
+                    Some(Hashed { owners, pickable: pickable.into() })
+                }
+                _ => None,
+            };
+            Tier { pickable: level.members.into(), shares: Shares::new(&level.weights), hashed }
         };
-        let is_owner =
-            |at: usize| hashed.as_ref().is_some_and(|hashed| hashed.owners.endpoints.contains(&at));
-        let due = due.into_iter().map(|at| (at, is_owner(at))).collect();
-        Self { policy, state, epoch, valid_until, pickable, shares: Shares::new(&weights), hashed, due }
+        let tiers = levels.into_iter().map(tier).collect();
+        Self { policy, state, epoch, valid_until, tiers, loads }
     }
 
     /// Whether its endpoints are still as they were found.
@@ -131,16 +142,8 @@ impl Picker {
         tried: &[SocketAddr],
         now: Moment,
     ) -> Option<&'e Endpoint> {
-        if !self.due.is_empty()
-            && tried.is_empty()
-            && let Some(probed) = self.probe(endpoints, hash, now)
-        {
-            return Some(probed);
-        }
-        if self.pickable.is_empty() {
-            return None;
-        }
-        let mut picked = self.draw(endpoints, rng, &mut hash, now);
+        let tier = self.tier(rng, hash)?;
+        let mut picked = self.draw(tier, endpoints, rng, &mut hash, now);
         if tried.is_empty() {
             return Some(picked);
         }
@@ -149,44 +152,50 @@ impl Picker {
             if untried(picked) {
                 return Some(picked);
             }
-            picked = self.draw(endpoints, rng, &mut hash, now);
+            picked = self.draw(tier, endpoints, rng, &mut hash, now);
         }
-        let start = rng.usize(..self.pickable.len());
-        let from_start = self.pickable[start..].iter().chain(&self.pickable[..start]);
-        let any_untried = from_start.map(|at| &endpoints[*at]).find(|endpoint| untried(endpoint));
-        Some(any_untried.unwrap_or(picked))
+        let start = rng.usize(..tier.pickable.len());
+        let from_start = tier.pickable[start..].iter().chain(&tier.pickable[..start]);
+        // Who has tried all of a priority is better off with one further away.
+        let others = self.tiers.iter().filter(|other| !std::ptr::eq(*other, tier));
+        let mut all = from_start.chain(others.flat_map(|other| &other.pickable)).map(|at| &endpoints[*at]);
+        Some(all.find(|endpoint| untried(endpoint)).unwrap_or(picked))
     }
 
-    /// An ejected endpoint that this request is to find out about: a first attempt, since there is another one then. Of hashed
-    /// requests it is one that belongs there.
-    fn probe<'e>(&self, endpoints: &'e [Endpoint], hash: Option<u64>, now: Moment) -> Option<&'e Endpoint> {
-        let first = self.hashed.as_ref().zip(hash).map(|(hashed, number)| hashed.owners.owner(number));
-        let belongs = |(at, is_owner): &&(usize, bool)| !is_owner || first.is_none_or(|first| first == *at);
-        let mut due = self.due.iter().filter(belongs).map(|(at, _)| &endpoints[*at]);
-        due.find(|endpoint| endpoint.state.outlier.claims_probe(now)).inspect(|_| self.state.changed())
+    /// The priority of a request; a key always meets the same while as much of each is available.
+    fn tier(&self, rng: &mut Rng, hash: Option<u64>) -> Option<&Tier> {
+        match (&*self.tiers, hash) {
+            ([], _) => None,
+            ([only], _) => Some(only),
+            (tiers, Some(number)) => Some(&tiers[self.loads.at(HashTable::next(number))]),
+            (tiers, None) => Some(&tiers[self.loads.draw(rng)]),
+        }
     }
 
     /// A hash is the next one afterwards, so that a key whose endpoint fails has another of its own.
     fn draw<'e>(
         &self,
+        tier: &Tier,
         endpoints: &'e [Endpoint],
         rng: &mut Rng,
         hash: &mut Option<u64>,
         now: Moment,
     ) -> &'e Endpoint {
-        if let (Some(hashed), Some(number)) = (&self.hashed, hash.as_mut()) {
-            return &endpoints[hashed.owner(number).unwrap_or_else(|| self.nth(*number))];
+        if let (Some(hashed), Some(number)) = (&tier.hashed, hash.as_mut()) {
+            return &endpoints[hashed.owner(number).unwrap_or_else(|| tier.nth(*number))];
         }
-        let place = match self.policy {
+        let place = match self.policy.balancer {
             BalancerPolicy::LeastRequest | BalancerPolicy::Hash(_) => {
-                return self.better_of_two(endpoints, rng, now);
+                return tier.better_of_two(endpoints, rng, now);
             }
-            BalancerPolicy::RoundRobin => self.next_in_turn(),
-            BalancerPolicy::Random => self.shares.draw(rng),
+            BalancerPolicy::RoundRobin => tier.next_in_turn(&self.state),
+            BalancerPolicy::Random => tier.shares.draw(rng),
         };
-        &endpoints[self.pickable[place]]
+        &endpoints[tier.pickable[place]]
     }
+}
 
+impl Tier {
     /// The power of two choices: nearly as good as asking all, and no crowd runs to the one that is idle. Both are drawn by
     /// weight, and among equals the first one stands, so that idle endpoints are picked by weight too.
     fn better_of_two<'e>(&self, endpoints: &'e [Endpoint], rng: &mut Rng, now: Moment) -> &'e Endpoint {
@@ -207,8 +216,8 @@ impl Picker {
 
     /// The turn count belongs to the cluster's state, so that a change of endpoints does not send everybody to the first one.
     /// With weights, turns multiplied by the golden ratio fall on the line of weights evenly and well spread.
-    fn next_in_turn(&self) -> usize {
-        let turn = self.state.turns.fetch_add(1, Ordering::Relaxed);
+    fn next_in_turn(&self, state: &ClusterState) -> usize {
+        let turn = state.turns.fetch_add(1, Ordering::Relaxed);
         match self.shares.are_equal() {
             true => (turn % self.pickable.len() as u64) as usize,
             false => self.shares.at(turn.wrapping_mul(GOLDEN_RATIO_64)),
@@ -225,7 +234,7 @@ impl Hashed {
     /// afterwards.
     fn owner(&self, number: &mut u64) -> Option<usize> {
         let mut owners = (0..STEPS_MAX).map(|_| {
-            let owner = self.owners.owner(*number);
+            let owner = self.owners.endpoints[self.owners.table.owner(*number)];
             *number = HashTable::next(*number);
             owner
         });
@@ -234,20 +243,35 @@ impl Hashed {
 }
 
 impl Owners {
-    /// There is a healthy endpoint of that priority.
-    fn new(kind: HashTableKind, endpoints: &[Endpoint], priority: u32) -> Self {
+    /// Somebody of that priority may be picked.
+    fn new(kind: HashTableKind, endpoints: &[Endpoint], level: &Level, policy: LevelPolicy) -> Self {
         let is_member = |at: &usize| {
             let spec = &endpoints[*at].spec;
-            spec.priority == priority && spec.health == Health::Healthy
+            spec.priority == level.priority && spec.health == Health::Healthy
         };
-        let members: Box<[usize]> = (0..endpoints.len()).filter(is_member).collect();
-        let member = |at: &usize| Member::new(endpoints[*at].spec.address, endpoints[*at].spec.weight);
-        let table = HashTable::new(kind, &members.iter().map(member).collect::<Vec<_>>());
-        Self { priority, table, endpoints: members }
+        let mut members: Vec<usize> = (0..endpoints.len()).filter(is_member).collect();
+        if members.is_empty() {
+            // Nobody is well, and all are asked.
+            members.clone_from(&level.members);
+        }
+        let weights = static_weights(policy, endpoints, &members);
+        let member = |(at, weight): (&usize, u32)| Member::new(endpoints[*at].spec.address, weight);
+        let table = HashTable::new(kind, &members.iter().zip(weights).map(member).collect::<Vec<_>>());
+        Self { priority: level.priority, table, endpoints: members.into() }
     }
+}
 
-    fn owner(&self, number: u64) -> usize {
-        self.endpoints[self.table.owner(number)]
+impl From<BalancerPolicy> for PickPolicy {
+    /// Without a word about priorities and localities.
+    fn from(balancer: BalancerPolicy) -> Self {
+        Self { balancer, levels: LevelPolicy::default() }
+    }
+}
+
+impl From<&ClusterSpec> for PickPolicy {
+    fn from(spec: &ClusterSpec) -> Self {
+        let levels = LevelPolicy { panic_percent: 0, localities_weighted: spec.localities_weighted };
+        Self { balancer: spec.balancer.clone(), levels }
     }
 }
 
@@ -295,6 +319,7 @@ mod tests {
             pipe: None,
             workload: None,
             locality: None,
+            locality_weight: 1,
             priority,
             weight,
             health,
@@ -422,7 +447,7 @@ mod tests {
     #[test]
     fn a_hash_meets_one_endpoint_that_takes_requests_and_another_where_that_was_tried() {
         let mut endpoints = healthy(&[1, 2, 1, 2]);
-        endpoints[1].spec.health = Health::Unhealthy;
+        endpoints[1].spec.health = Health::Draining;
         endpoints[3].spec.priority = 1;
         for policy in hashes() {
             let picker = Picker::new(policy, &endpoints, Arc::default(), Moment::START);
@@ -437,7 +462,7 @@ mod tests {
                 let second = pick(hash, 0, &[first]);
                 assert_eq!((pick(hash, 1, &[]), pick(hash, 1, &[first])), (first, second));
                 assert_eq!([first.port(), second.port()].iter().sum::<u16>(), 4, "{first}, {second}");
-                assert!([first, second].contains(&pick(hash, 2, &[first, second])));
+                assert_eq!(pick(hash, 2, &[first, second]), endpoints[3].spec.address, "of another priority");
                 met.insert(first);
             }
             assert_eq!(met.len(), 2);

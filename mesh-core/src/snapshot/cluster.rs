@@ -29,7 +29,7 @@ impl Cluster {
     /// Joins a cluster's configuration with its endpoints and its runtime state.
     pub fn new(spec: Arc<ClusterSpec>, endpoints: Vec<Endpoint>, state: Arc<ClusterState>) -> Self {
         // Tables are made here. How the endpoints are is asked by the first pick, which knows the time.
-        let picker = Picker::outdated(spec.balancer.clone(), &endpoints, Arc::clone(&state));
+        let picker = Picker::outdated(&*spec, &endpoints, Arc::clone(&state));
         let picker = ArcSwap::from_pointee(picker);
         let cluster = Self { spec, endpoints: endpoints.into(), unresolved: None, state, picker };
         cluster.watch().begin();
