@@ -7,10 +7,12 @@ use std::time::Duration;
 use http::header::{self, HeaderName};
 use mesh_core::canonical::PathNormalization;
 use mesh_core::context::PROPAGATED_BY_DEFAULT;
+use mesh_core::locality::{LocalitySetting, Preference};
 use serde::{Deserialize, Serialize};
 
 use super::fields::Fields;
 use super::name;
+use super::preference;
 use super::scalar::{boolean, choice, duration, integer};
 use super::spelling::shorten;
 use super::value::{Value, object};
@@ -39,6 +41,8 @@ pub struct MeshSettings {
     pub dns_refresh_rate: Duration,
     /// Who sees documents that do not say so.
     pub default_export_to: DefaultExportTo,
+    /// Which endpoints go before others, where neither a rule nor the service says so.
+    pub preference: Preference,
     /// The headers, in small letters, that go on from a request to those made on its behalf; none switches it off.
     pub propagated_headers: Vec<String>,
 }
@@ -78,6 +82,7 @@ impl Default for MeshSettings {
             connect_timeout: Duration::from_secs(10),
             dns_refresh_rate: Duration::from_secs(60),
             default_export_to: DefaultExportTo::default(),
+            preference: Preference::Locality(LocalitySetting::default()),
             propagated_headers: PROPAGATED_BY_DEFAULT.iter().map(ToString::to_string).collect(),
         }
     }
@@ -103,6 +108,7 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> MeshSettings {
         connect_timeout: fields.optional("connectTimeout", duration).unwrap_or(defaults.connect_timeout),
         dns_refresh_rate: fields.optional("dnsRefreshRate", duration).unwrap_or(defaults.dns_refresh_rate),
         default_export_to: default_export_to(fields),
+        preference: preference::decode(fields).unwrap_or(defaults.preference),
         propagated_headers: fields
             .optional("propagatedHeaders", propagated_headers)
             .unwrap_or(defaults.propagated_headers),
@@ -124,7 +130,6 @@ fn not_yet(fields: &mut Fields<'_, '_>) {
             );
         })
     });
-    fields.unsupported("localityLbSetting", opaque);
     fields.unsupported("defaultHttpRetryPolicy", opaque);
     fields.unsupported("defaultTrafficPolicy", opaque);
     fields.unsupported("extensionProviders", opaque);

@@ -27,6 +27,7 @@ mod metadata;
 mod name;
 mod pattern;
 mod peer_authentication;
+mod preference;
 mod printable;
 mod read;
 mod reader;
@@ -57,7 +58,8 @@ pub use applied::Applied;
 pub use authorization_policy::{Action, Asked, AuthorizationPolicy, Rule, What, Who};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{
-    DestinationRule, OutlierSettings, PolicyBlocks, PortPolicy, Subset, TlsMode, TlsSettings, TrafficPolicy,
+    DestinationRule, LoadBalancer, OutlierSettings, PolicyBlocks, PortPolicy, Subset, TlsMode, TlsSettings,
+    TrafficPolicy,
 };
 pub use external_auth::{ExternalAuth, HttpAuth};
 pub use finding::{Code, Finding, Severity, Verdict};
@@ -70,6 +72,7 @@ pub use metadata::{DEFAULT_NAMESPACE, Metadata};
 pub use name::{SERVICE_DOMAIN, qualified};
 pub use pattern::{REGEX_BYTES_MAX, StringMatch};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
+pub use preference::traffic_distribution;
 pub use printable::Printable;
 pub use read::{Reading, Report, Source};
 pub use reader::{FieldFact, Support};

@@ -40,7 +40,7 @@ pub(super) fn virtual_service(fields: &mut Fields<'_, '_>) -> Retries {
         ..Retries::default()
     };
     fields.optional("retryOn", |value| retry_on(value, &mut retries));
-    // Endpoints of all localities are asked from the first attempt on.
+    // Who has tried all that are near goes on to others in any case.
     fields.no_effect("retryRemoteLocalities", boolean);
     let others = ["perTryTimeout", "retryOn", "retryRemoteLocalities", "backoff"];
     if attempts == 0

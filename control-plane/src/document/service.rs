@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use mesh_core::locality::Preference;
+
 use super::fields::Fields;
 use super::name;
+use super::preference::traffic_distribution;
 use super::scalar::{choice, port, text};
 use super::value::{Value, object};
 use super::yaml::Span;
@@ -20,6 +23,8 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// Labels that select its workloads; empty selects none.
     pub selector: BTreeMap<String, String>,
+    /// Which endpoints go before others (`trafficDistribution`).
+    pub preference: Option<Preference>,
 }
 
 /// One port of a Service.
@@ -53,6 +58,9 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Service {
         span: fields.span(),
         ports: fields.list("ports", object(service_port)),
         selector: fields.or_default("selector", name::labels),
+        preference: fields.or_default("trafficDistribution", |value| {
+            choice(&DISTRIBUTIONS.map(|(name, number)| (name, number, traffic_distribution(name))))(value)
+        }),
     };
     if fields.wrote("type", "ExternalName") {
         fields.not_honoured(
@@ -66,10 +74,6 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Service {
             choice(&[("NodePort", -1, ()), ("LoadBalancer", -2, ()), ("ClusterIP", -3, ())]),
         );
     }
-    fields.unsupported(
-        "trafficDistribution",
-        choice(&[("PreferClose", -1, ()), ("PreferSameZone", -2, ()), ("PreferSameNode", -3, ())]),
-    );
     if !fields.wrote("sessionAffinity", "None") {
         fields.unsupported("sessionAffinity", choice(&[("ClientIP", -1, ())]));
     }
@@ -77,6 +81,9 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Service {
     fields.ignore_the_rest();
     service
 }
+
+/// Kubernetes has no numbers for them.
+const DISTRIBUTIONS: [(&str, i32); 3] = [("PreferClose", -1), ("PreferSameZone", -2), ("PreferSameNode", -3)];
 
 fn service_port(fields: &mut Fields<'_, '_>) -> ServicePort {
     let protocol = fields.or_default("protocol", text);

@@ -22,6 +22,8 @@ pub struct WorkloadEntry {
     pub ports: BTreeMap<String, u16>,
     /// What subsets and selectors look at.
     pub labels: BTreeMap<String, String>,
+    /// The network that its address is of.
+    pub network: Option<String>,
     /// `region/zone/subzone`.
     pub locality: Option<String>,
     /// The share among its peers; absent or 0 is 1.
@@ -36,12 +38,13 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> WorkloadEntry {
         address: fields.or_default("address", text),
         ports: fields.or_default("ports", ports),
         labels: fields.or_default("labels", name::labels),
+        // Without gateways between networks an endpoint is reached at its address, whichever network that is in; labels tell
+        // it from others.
+        network: fields.optional("network", text).filter(|network| !network.is_empty()),
         locality: fields.optional("locality", text),
         weight: fields.optional("weight", unsigned).filter(|weight| *weight > 0),
         service_account: fields.optional("serviceAccount", text).filter(|account| !account.is_empty()),
     };
-    // Without gateways between networks an endpoint is reached at its address, whichever network that is in.
-    fields.no_effect("network", text);
     check_address(fields, &entry);
     entry
 }

@@ -43,6 +43,7 @@ pub(super) fn decide(
     let caller = Caller {
         namespace: question.from.namespace.as_str().into(),
         labels: Arc::new(question.from.labels.clone()),
+        locality: question.from.locality.as_deref().map(Into::into),
         workload: None,
         client: ClientKind::Mesh,
     };

@@ -65,6 +65,8 @@ impl Target {
         Caller {
             namespace: self.namespace.clone(),
             labels: self.labels.clone(),
+            // Nothing inbound depends on it.
+            locality: None,
             workload: self.workload.clone(),
             client: ClientKind::Mesh,
         }

@@ -135,6 +135,7 @@ impl Grant {
         Caller {
             namespace: self.namespace.as_str().into(),
             labels: Arc::new(self.instance_labels()),
+            locality: self.locality.as_deref().map(Into::into),
             workload: Some(format!("{}/{}", self.namespace, self.workload_name()).into()),
             client: ClientKind::default(),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use mesh_core::locality::{NETWORK, Preference};
 use mesh_core::resource::{DnsAddresses, Health};
 
 use super::Labels;
@@ -127,8 +128,15 @@ fn kubernetes(
         subject_alt_names: Vec::new(),
         health_check: None,
         entry: None,
+        preference: spec.preference.clone().or_else(|| distribution(document)),
         visibility: Visibility::new(&exported_to(document), namespace, &settings.default_export_to.service),
     }
+}
+
+/// Istio's annotation for those that have no `trafficDistribution`.
+fn distribution(document: &Document) -> Option<Preference> {
+    let word = document.metadata.annotations.get("networking.istio.io/traffic-distribution");
+    word.and_then(|word| document::traffic_distribution(word))
 }
 
 /// Istio's annotation for Services, which have no field for it.
@@ -227,6 +235,7 @@ fn entry(document: &Document, spec: &ServiceEntry, settings: &MeshSettings) -> V
         subject_alt_names: spec.subject_alt_names.clone(),
         health_check: document.metadata.health_check.clone(),
         entry: Some(document.key.name.as_str().into()),
+        preference: distribution(document),
         visibility: Visibility::new(&spec.export_to, namespace, &settings.default_export_to.service),
     };
     spec.hosts.iter().map(|host| service(&host.value)).collect()
@@ -266,6 +275,10 @@ fn workload(name: &str, namespace: &str, entry: &WorkloadEntry, labels: &Labels)
             Listening::Name { name: entry.address.trim_end_matches('.').to_ascii_lowercase().into(), ports }
         }
     };
+    let mut labels = labels.clone();
+    if let Some(network) = &entry.network {
+        labels.entry(NETWORK.to_owned()).or_insert_with(|| network.clone());
+    }
     // Istio's own label says it; without it, an endpoint whose account is known can be held to its identity.
     let in_mesh = match labels.get("security.istio.io/tlsMode") {
         Some(mode) => mode == "istio",
@@ -275,7 +288,7 @@ fn workload(name: &str, namespace: &str, entry: &WorkloadEntry, labels: &Labels)
         name: name.into(),
         namespace: namespace.into(),
         service_account: entry.service_account.as_deref().map(Into::into),
-        labels: Arc::new(labels.clone()),
+        labels: Arc::new(labels),
         listening,
         locality: entry.locality.as_deref().map(Into::into),
         weight: entry.weight.unwrap_or(1),

@@ -21,6 +21,8 @@ pub struct Caller {
     pub namespace: Arc<str>,
     /// Its labels.
     pub labels: Arc<Labels>,
+    /// Where it is: `region/zone/subzone`, where known.
+    pub locality: Option<Arc<str>>,
     /// What its workload is called (`default/reviews-v1`), where known.
     pub workload: Option<Arc<str>>,
     /// What it says it is: believed for what it can digest, never for what it may see.
@@ -36,6 +38,7 @@ impl Inputs {
     const LABELS: Self = Self(2);
     const WORKLOAD: Self = Self(4);
     const CLIENT: Self = Self(8);
+    const LOCALITY: Self = Self(16);
 
     fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -58,6 +61,9 @@ impl Caller {
         }
         if inputs.has(Inputs::WORKLOAD) {
             key.workload = self.workload.clone();
+        }
+        if inputs.has(Inputs::LOCALITY) {
+            key.locality = self.locality.clone();
         }
         if inputs.has(Inputs::CLIENT) {
             key.client = self.client.clone();
@@ -95,6 +101,12 @@ impl<'c> View<'c> {
     pub fn workload(&self) -> Option<&'c str> {
         self.note(Inputs::WORKLOAD);
         self.caller.workload.as_deref()
+    }
+
+    /// Where the caller is.
+    pub fn locality(&self) -> Option<&'c str> {
+        self.note(Inputs::LOCALITY);
+        self.caller.locality.as_deref()
     }
 
     /// The kind of program that the caller is.

@@ -5,7 +5,7 @@
 //! the documents that took part. A rule with a `workloadSelector` is there for the clients that carry its labels, in its own
 //! namespace; it goes before one without, which fills what it leaves unsaid.
 
-use mesh_core::resource::{BalancerPolicy, Provenance};
+use mesh_core::resource::Provenance;
 
 use super::caller::{Labels, View};
 use super::declared::Declared;
@@ -13,7 +13,7 @@ use super::host;
 use super::visibility::Visibility;
 use super::workload::carries;
 use crate::document::MeshSettings;
-use crate::document::{DestinationRule, OutlierSettings, PolicyBlocks, Subset, TlsSettings};
+use crate::document::{DestinationRule, LoadBalancer, OutlierSettings, PolicyBlocks, Subset, TlsSettings};
 
 /// One DestinationRule, its names completed.
 #[derive(Debug, Clone)]
@@ -135,9 +135,9 @@ impl<'w> Merged<'w> {
         self.rules.iter().map(|rule| rule.document.provenance(rule.document.spec.span))
     }
 
-    /// The balancer: the subset's block, else the rule's, else the mesh's.
-    pub fn balancer(&self, subset: Option<&'w Subset>, port: u16) -> BalancerPolicy {
-        self.block(subset, port, |blocks| blocks.load_balancer.as_ref()).cloned().unwrap_or_default()
+    /// How an endpoint is chosen: the subset's block, else the rule's.
+    pub fn load_balancer(&self, subset: Option<&'w Subset>, port: u16) -> Option<&'w LoadBalancer> {
+        self.block(subset, port, |blocks| blocks.load_balancer.as_ref())
     }
 
     /// How endpoints that fail are left alone, if they are.

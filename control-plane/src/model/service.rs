@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mesh_core::health::HealthCheck;
+use mesh_core::locality::Preference;
 use mesh_core::resource::{DnsAddresses, address_of_pipe};
 
 use super::Labels;
@@ -37,6 +38,8 @@ pub struct Service {
     pub health_check: Option<HealthCheck>,
     /// The name of the ServiceEntry that declares it, if one does.
     pub entry: Option<Arc<str>>,
+    /// Which endpoints go before others, whatever the mesh says of it.
+    pub preference: Option<Preference>,
     /// Who may call it.
     pub visibility: Visibility,
 }

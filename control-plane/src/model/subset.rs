@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use mesh_core::locality::{Candidate, Place, Preference, Standing};
 use mesh_core::resource::{BalancerPolicy, MtlsMode, Provenance};
 
 use super::Labels;
 use super::caller::View;
 use super::destination_rule::Merged;
 use super::service::{Origin, Service, ServicePort};
-use super::world::{Endpoint, World};
-use crate::document::{OutlierSettings, Subset, TlsMode, TlsSettings};
+use super::world::{Endpoint, NO_LABELS, World};
+use crate::document::{LoadBalancer, OutlierSettings, Subset, TlsMode, TlsSettings};
 use crate::translate::name::ClusterName;
 
 /// One subset, or the whole, of a service's port, with the rules that apply to it.
@@ -111,7 +112,58 @@ impl<'w> SubsetView<'w> {
 
     /// How an endpoint is chosen.
     pub fn balancer(&self) -> BalancerPolicy {
-        self.rules.balancer(self.subset, self.port.number)
+        self.load_balancer().and_then(|block| block.balancer.clone()).unwrap_or_default()
+    }
+
+    fn load_balancer(&self) -> Option<&'w LoadBalancer> {
+        self.rules.load_balancer(self.subset, self.port.number)
+    }
+
+    /// Which endpoints go before others: the rule's word, else the service's, else the mesh's; and whether requests fail over
+    /// to those behind. They do where something finds out that an endpoint fails, and where this is what was asked for.
+    pub fn preference(&self, world: &'w World) -> Option<(&'w Preference, bool)> {
+        let of_rule = self.load_balancer().and_then(|block| block.preference.as_ref());
+        let of_service = self.service.preference.as_ref().filter(|_| of_rule.is_none());
+        let preference = of_rule.or(of_service).unwrap_or(&world.settings().preference);
+        match preference {
+            Preference::Locality(setting) if setting.enabled => {
+                Some((preference, of_service.is_some() || self.outlier_detection().is_some()))
+            }
+            Preference::ZoneAware(setting) if setting.enabled => Some((preference, true)),
+            Preference::Locality(_) | Preference::ZoneAware(_) => None,
+        }
+    }
+
+    /// Where each of these endpoints stands for a caller, of whom no more is asked than matters; `None` stands nowhere.
+    pub fn standings(
+        &self,
+        world: &World,
+        view: &View<'_>,
+        endpoints: &[Endpoint<'_>],
+    ) -> Vec<Option<Standing>> {
+        let candidates: Vec<Candidate<'_>> = endpoints.iter().map(Endpoint::candidate).collect();
+        let flat = || vec![Some(Standing::default()); endpoints.len()];
+        let Some((preference, fails_over)) = self.preference(world) else { return flat() };
+        let located = candidates.iter().any(|one| one.place.locality.is_some());
+        let by_locality = located && preference.asks_locality(fails_over);
+        let by_labels = preference.asks_labels(fails_over);
+        if !by_locality && !by_labels {
+            return flat();
+        }
+        let caller = Place {
+            locality: by_locality.then(|| view.locality()).flatten(),
+            labels: if by_labels { view.labels() } else { &NO_LABELS },
+        };
+        preference.standings(fails_over, caller, &candidates)
+    }
+
+    /// Whether localities have shares of their own.
+    pub fn localities_weighted(&self, world: &World) -> bool {
+        match self.preference(world) {
+            Some((Preference::Locality(setting), _)) => !setting.distribute.is_empty(),
+            Some((Preference::ZoneAware(_), _)) => true,
+            None => false,
+        }
     }
 
     /// The DestinationRules that take part.

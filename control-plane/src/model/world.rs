@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use mesh_core::locality::{Candidate, Place};
 use mesh_core::resource::{DnsAddresses, Health};
 
+use super::Labels;
 use super::caller::View;
 use super::carried::Carried;
 use super::config::Config;
@@ -240,7 +242,27 @@ impl World {
     }
 }
 
+/// Of an endpoint without a workload.
+pub(super) static NO_LABELS: Labels = Labels::new();
+
 impl Endpoint<'_> {
+    /// What counts where endpoints go before one another.
+    pub fn candidate(&self) -> Candidate<'_> {
+        let labels = self.workload.map_or(&NO_LABELS, |workload| &*workload.labels);
+        let place = Place { locality: self.locality(), labels };
+        Candidate { place, weight: self.weight(), healthy: self.health() == Health::Healthy }
+    }
+
+    /// Where it is, as far as known.
+    pub fn locality(&self) -> Option<&str> {
+        self.workload.and_then(|workload| workload.locality.as_deref())
+    }
+
+    /// Its share among its peers, at least 1.
+    pub fn weight(&self) -> u32 {
+        self.workload.map_or(1, |workload| workload.weight.max(1))
+    }
+
     /// Whether it takes new requests, as far as is known.
     pub fn health(&self) -> Health {
         self.workload.map_or(Health::Healthy, |workload| workload.health)
@@ -267,6 +289,7 @@ fn granted_services(config: &Config, fleet: &Fleet) -> HashMap<Arc<str>, Vec<Ser
             subject_alt_names: Vec::new(),
             health_check: None,
             entry: None,
+            preference: None,
             visibility: Visibility::new(&[], &service.namespace, default),
         });
     }

@@ -10,9 +10,11 @@ use envoy_types::pb::envoy::config::cluster::v3::{Cluster, LoadBalancingPolicy, 
 use envoy_types::pb::envoy::config::core::v3::{
     Http1ProtocolOptions, Http2ProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
 };
+use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::least_request::v3::LeastRequest;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::random::v3::Random;
 use envoy_types::pb::envoy::extensions::load_balancing_policies::round_robin::v3::RoundRobin;
+use envoy_types::pb::envoy::extensions::load_balancing_policies::wrr_locality::v3::WrrLocality;
 use envoy_types::pb::envoy::extensions::transport_sockets::raw_buffer::v3::RawBuffer;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
@@ -21,7 +23,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 };
 use envoy_types::pb::google::protobuf::Any;
 use mesh_core::health::{HealthCheck, Probe};
-use mesh_core::resource::{BalancerPolicy, DnsAddresses, Provenance};
+use mesh_core::resource::{BalancerPolicy, DnsAddresses, Provenance, locality_weights};
 
 use super::encode::{self, CLUSTER, PLAIN};
 use super::endpoints;
@@ -35,6 +37,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
     let name = ClusterName::parse(name)?;
     let subset = world.subset(view, &name)?;
     let transport = subset.transport(world);
+    let weighted = subset.localities_weighted(world);
     let mut cluster = Cluster {
         name: name.to_string(),
         connect_timeout: Some(duration(world.settings().connect_timeout)),
@@ -43,7 +46,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
             service_name: name.to_string(),
         }),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
-        load_balancing_policy: Some(balancers(&subset.balancer())),
+        load_balancing_policy: Some(balancers(&subset.balancer(), weighted, view)),
         typed_extension_protocol_options: HashMap::from([(
             PROTOCOL_OPTIONS.to_owned(),
             protocol(&subset, transport, view),
@@ -53,7 +56,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         ..Cluster::default()
     };
     if subset.endpoints(world).iter().any(|endpoint| endpoint.name.is_some()) {
-        by_name(&mut cluster, world, &subset, &name);
+        by_name(&mut cluster, endpoints::assignment(world, view, &subset, &name), world, &subset);
     }
     cluster.transport_socket = match transport {
         Transport::Plaintext => None,
@@ -85,8 +88,7 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
     deprecated,
     reason = "the extension that takes the place of these fields is known to no gRPC and to few Envoys"
 )]
-fn by_name(cluster: &mut Cluster, world: &World, subset: &SubsetView<'_>, name: &ClusterName<'_>) {
-    let assignment = endpoints::assignment(world, subset, name);
+fn by_name(cluster: &mut Cluster, assignment: ClusterLoadAssignment, world: &World, subset: &SubsetView<'_>) {
     let count: usize = assignment.endpoints.iter().map(|group| group.lb_endpoints.len()).sum();
     let discovery = match subset.service.addresses {
         DnsAddresses::First if count == 1 => DiscoveryType::LogicalDns,
@@ -138,26 +140,38 @@ fn facts(name: &ClusterName<'_>, subset: &SubsetView<'_>) -> Vec<(String, Entry)
 }
 
 /// The balancer by preference, ending in the one that every client has: gRPC refuses a list in which it knows nothing.
-fn balancers(wanted: &BalancerPolicy) -> LoadBalancingPolicy {
+fn balancers(wanted: &BalancerPolicy, weighted: bool, view: &View<'_>) -> LoadBalancingPolicy {
+    let locality_lb_config = locality_weights::of_drawn(weighted);
+    let round_robin = RoundRobin { locality_lb_config, ..RoundRobin::default() };
     let round_robin =
-        extension("envoy.load_balancing_policies.round_robin", encode::pack(&RoundRobin::default(), &PLAIN));
+        extension("envoy.load_balancing_policies.round_robin", encode::pack(&round_robin, &PLAIN));
     let preferred = match wanted {
-        BalancerPolicy::LeastRequest => vec![extension(
-            "envoy.load_balancing_policies.least_request",
-            encode::pack(&LeastRequest::default(), &PLAIN),
-        )],
+        // gRPC weights localities by a balancer around another one, which no other client has.
+        _ if weighted && *view.client() == ClientKind::Grpc => {
+            let localities = WrrLocality { endpoint_picking_policy: Some(list([round_robin.clone()])) };
+            let name = "envoy.load_balancing_policies.wrr_locality";
+            vec![extension(name, encode::pack(&localities, &PLAIN))]
+        }
+        BalancerPolicy::LeastRequest => {
+            let least_request = LeastRequest { locality_lb_config, ..LeastRequest::default() };
+            let name = "envoy.load_balancing_policies.least_request";
+            vec![extension(name, encode::pack(&least_request, &PLAIN))]
+        }
         BalancerPolicy::Random => {
-            vec![extension("envoy.load_balancing_policies.random", encode::pack(&Random::default(), &PLAIN))]
+            let random = encode::pack(&Random { locality_lb_config }, &PLAIN);
+            vec![extension("envoy.load_balancing_policies.random", random)]
         }
         BalancerPolicy::RoundRobin => Vec::new(),
         BalancerPolicy::Hash(policy) => {
-            policy.balancers().into_iter().map(|(name, config)| extension(name, config)).collect()
+            policy.balancers(weighted).into_iter().map(|(name, config)| extension(name, config)).collect()
         }
     };
-    let policies = preferred.into_iter().chain([round_robin]);
-    let policies =
-        policies.map(|config| load_balancing_policy::Policy { typed_extension_config: Some(config) });
-    LoadBalancingPolicy { policies: policies.collect() }
+    list(preferred.into_iter().chain([round_robin]))
+}
+
+fn list(balancers: impl IntoIterator<Item = TypedExtensionConfig>) -> LoadBalancingPolicy {
+    let policy = |config| load_balancing_policy::Policy { typed_extension_config: Some(config) };
+    LoadBalancingPolicy { policies: balancers.into_iter().map(policy).collect() }
 }
 
 fn extension(name: &str, config: Any) -> TypedExtensionConfig {

@@ -25,41 +25,51 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
     let subset = world.subset(view, &name)?;
     // Such clusters have their endpoints within them.
     let named = subset.endpoints(world).iter().any(|endpoint| endpoint.name.is_some());
-    (!named).then(|| encode::pack(&assignment(world, &subset, &name), &ENDPOINTS))
+    (!named).then(|| encode::pack(&assignment(world, view, &subset, &name), &ENDPOINTS))
 }
 
-/// The endpoints of a subset, by address or by name.
+/// The endpoints of a subset, by address or by name, as they stand for the caller.
 pub(super) fn assignment(
     world: &World,
+    view: &View<'_>,
     subset: &SubsetView<'_>,
     name: &ClusterName<'_>,
 ) -> ClusterLoadAssignment {
     let automatic = subset.transport(world) == Transport::AutoMtls;
-    let mut localities: BTreeMap<Option<&str>, Vec<LbEndpoint>> = BTreeMap::new();
-    for endpoint in subset.endpoints(world) {
-        let marked = automatic && !subset.takes_mtls(world, &endpoint);
-        let locality = endpoint.workload.and_then(|workload| workload.locality.as_deref());
-        localities.entry(locality).or_default().push(lb_endpoint(&endpoint, marked));
+    let endpoints = subset.endpoints(world);
+    let standings = subset.standings(world, view, &endpoints);
+    let mut groups: BTreeMap<Group<'_>, Vec<LbEndpoint>> = BTreeMap::new();
+    for (endpoint, standing) in endpoints.iter().zip(standings) {
+        let Some(standing) = standing else { continue };
+        let marked = automatic && !subset.takes_mtls(world, endpoint);
+        groups
+            .entry((standing.priority, endpoint.locality(), standing.locality_weight))
+            .or_default()
+            .push(lb_endpoint(endpoint, marked));
     }
     ClusterLoadAssignment {
         cluster_name: name.to_string(),
-        endpoints: localities.into_iter().map(|(locality, endpoints)| group(locality, endpoints)).collect(),
+        endpoints: groups.into_iter().map(|(key, endpoints)| group(key, endpoints)).collect(),
         ..ClusterLoadAssignment::default()
     }
 }
 
-fn group(locality: Option<&str>, lb_endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
+/// Priority, locality and its weight, where localities are weighted.
+type Group<'a> = (u32, Option<&'a str>, Option<u32>);
+
+fn group((priority, locality, weight): Group<'_>, lb_endpoints: Vec<LbEndpoint>) -> LocalityLbEndpoints {
     let mut parts = locality.unwrap_or_default().splitn(3, '/').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
     let locality = Locality { region: part(), zone: part(), sub_zone: part() };
     let weights =
         lb_endpoints.iter().map(|endpoint| endpoint.load_balancing_weight.map_or(1, |weight| weight.value));
     // gRPC leaves out a locality without a weight.
-    let weight = weights.fold(0, u32::saturating_add);
+    let weight = weight.unwrap_or_else(|| weights.fold(0, u32::saturating_add));
     LocalityLbEndpoints {
         locality: Some(locality),
         lb_endpoints,
         load_balancing_weight: Some(UInt32Value { value: weight }),
+        priority,
         ..LocalityLbEndpoints::default()
     }
 }
@@ -83,9 +93,7 @@ fn lb_endpoint(endpoint: &Endpoint<'_>, plaintext: bool) -> LbEndpoint {
     LbEndpoint {
         health_status: health.into(),
         metadata: Some(metadata),
-        load_balancing_weight: Some(UInt32Value {
-            value: endpoint.workload.map_or(1, |workload| workload.weight.max(1)),
-        }),
+        load_balancing_weight: Some(UInt32Value { value: endpoint.weight() }),
         host_identifier: Some(HostIdentifier::Endpoint(wire::Endpoint {
             address: Some(match (&endpoint.name, endpoint.workload.map(|workload| &workload.listening)) {
                 (Some(name), _) => host(name.to_string(), endpoint.address.port()),

@@ -65,6 +65,8 @@ pub fn version(message: &Any) -> String {
 }
 
 #[cfg(test)]
+mod locality_tests;
+#[cfg(test)]
 mod rbac_tests;
 #[cfg(test)]
 mod tests;

@@ -1,27 +1,34 @@
-//! How an endpoint is chosen. The simple balancers and consistent hashing are honoured; locality and warming up are read for
-//! their errors and refused by name.
+//! How an endpoint is chosen. The simple balancers, consistent hashing and localities are honoured; warming up is read for its
+//! errors and refused by name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use mesh_core::locality::Preference;
 use mesh_core::resource::BalancerPolicy;
 use mesh_core::route::{HashCookie, HashKey, HashPolicy, HashTableKind, NotAHashKey};
 
 use super::super::fields::Fields;
 use super::super::finding::Code;
-use super::super::scalar::{
-    boolean, choice, duration, duration_or_zero, integer, number, some_text, text, unsigned,
-};
+use super::super::preference;
+use super::super::scalar::{boolean, choice, duration, duration_or_zero, integer, number, some_text, text};
 use super::super::value::{Value, object};
 
-/// The balancer, if one is named.
-pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Option<BalancerPolicy> {
+/// How an endpoint is chosen; what a block leaves unsaid is the default, whatever another block says of it.
+#[derive(Clone, Debug, Default)]
+pub struct LoadBalancer {
+    /// The balancer, if one is named.
+    pub balancer: Option<BalancerPolicy>,
+    /// Which endpoints go before others.
+    pub preference: Option<Preference>,
+}
+
+pub(super) fn decode(fields: &mut Fields<'_, '_>) -> LoadBalancer {
     fields.at_most_one(&["simple", "consistentHash"]);
     fields.at_most_one(&["localityLbSetting", "zoneAwareLbSetting"]);
     let simple = fields.optional("simple", simple);
     let hash = fields.optional("consistentHash", object(consistent_hash));
-    fields.unsupported("localityLbSetting", object(locality));
-    fields.unsupported("zoneAwareLbSetting", object(zone_aware));
+    let preference = preference::decode(fields);
     fields.unsupported("warmup", object(warmup));
     fields.deprecated("warmupDurationSecs", "`warmup.duration`");
     fields.unsupported("warmupDurationSecs", duration);
@@ -34,7 +41,7 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Option<BalancerPolicy> {
             );
         }
     }
-    hash.or(simple)
+    LoadBalancer { balancer: hash.or(simple), preference }
 }
 
 fn simple(mut value: Value<'_, '_>) -> BalancerPolicy {
@@ -129,101 +136,6 @@ fn cookie(fields: &mut Fields<'_, '_>) -> HashCookie {
         fields.note(Code::Duplicate, "attributes", "names an attribute twice", "keep one");
     }
     cookie
-}
-
-fn locality(fields: &mut Fields<'_, '_>) {
-    fields.at_most_one(&["distribute", "failover"]);
-    let sources = fields.list("distribute", object(distribute));
-    overlapping_sources(fields, &sources);
-    failover(fields);
-    fields.optional("enabled", boolean);
-}
-
-fn zone_aware(fields: &mut Fields<'_, '_>) {
-    fields.optional("enabled", boolean);
-    failover(fields);
-    fields.optional("minClusterSize", unsigned);
-}
-
-fn failover(fields: &mut Fields<'_, '_>) {
-    let regions = fields.list("failover", |value| {
-        value.object(|fields| {
-            let from = fields.required("from", region);
-            let to = fields.required("to", region);
-            if !from.is_empty() && from == to {
-                fields.invalid("to", "is the region that failed", "name another region");
-            }
-        })
-    });
-    let labels = fields.list("failoverPriority", some_text);
-    let topology =
-        ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
-    let named = labels.iter().any(|label| topology.iter().any(|key| label.split('=').next() == Some(key)));
-    if !regions.is_empty() && named {
-        fields.conflict(
-            "failoverPriority",
-            "names a locality while `failover` says where to go",
-            "keep one of the two",
-        );
-    }
-}
-
-fn region(mut value: Value<'_, '_>) -> String {
-    let region = some_text(value.reborrow());
-    if region.contains(['/', '*']) {
-        value.invalid("fails over by region alone", "write the region's name");
-    }
-    region
-}
-
-/// One `from` and the shares of where its requests go.
-fn distribute(fields: &mut Fields<'_, '_>) -> String {
-    let from = fields.required("from", locality_name);
-    fields.required("to", |mut value| {
-        let shares: Vec<_> = value.reborrow().entries(|key, mut value| {
-            check_locality(&mut value, key);
-            integer(1, 100)(value)
-        });
-        let total: i64 = shares.iter().map(|(_, share)| share).sum();
-        if value.node.is_some() && total != 100 {
-            value.invalid(format!("the shares' sum is {total}"), "make the sum 100");
-        }
-    });
-    from
-}
-
-fn locality_name(mut value: Value<'_, '_>) -> String {
-    let name = some_text(value.reborrow());
-    check_locality(&mut value, &name);
-    name
-}
-
-/// `region/zone/subzone`, of which the last may be `*`.
-fn check_locality(value: &mut Value<'_, '_>, name: &str) {
-    let parts: Vec<&str> = name.split('/').collect();
-    let star = parts.iter().position(|part| *part == "*");
-    let bad = parts.len() > 3
-        || parts.iter().any(|part| part.is_empty())
-        || star.is_some_and(|star| star + 1 < parts.len());
-    if value.node.is_some() && !name.is_empty() && bad {
-        value.invalid("is not `region/zone/subzone`", "a `*` may only end it");
-    }
-}
-
-fn overlapping_sources(fields: &mut Fields<'_, '_>, sources: &[String]) {
-    let covers = |pattern: &str, name: &str| {
-        let stem = pattern.trim_end_matches('*').trim_end_matches('/');
-        stem.is_empty() || name == stem || name.strip_prefix(stem).is_some_and(|rest| rest.starts_with('/'))
-    };
-    for (index, source) in sources.iter().enumerate() {
-        if sources[..index].iter().any(|earlier| covers(earlier, source) || covers(source, earlier)) {
-            fields.conflict(
-                "distribute",
-                format!("`{source}` is distributed twice"),
-                "keep one entry for it",
-            );
-        }
-    }
 }
 
 fn warmup(fields: &mut Fields<'_, '_>) {

@@ -8,6 +8,7 @@ mod outlier_detection;
 mod tls;
 mod traffic_policy;
 
+pub use load_balancer::LoadBalancer;
 pub use outlier_detection::OutlierSettings;
 pub use tls::{TlsMode, TlsSettings};
 pub use traffic_policy::{PolicyBlocks, PortPolicy, TrafficPolicy};

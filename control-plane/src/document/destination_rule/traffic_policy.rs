@@ -2,14 +2,12 @@
 //!
 //! A block is overridden as a whole (ISTIO-FIELDS §2.4), so each is optional on its own.
 
-use mesh_core::resource::BalancerPolicy;
-
 use super::super::fields::Fields;
 use super::super::finding::Code;
 use super::super::scalar::{boolean, choice, duration, duration_or_zero, integer, number, port, unsigned};
 use super::super::value::{Value, object};
 use super::super::yaml::Span;
-use super::load_balancer;
+use super::load_balancer::{self, LoadBalancer};
 use super::outlier_detection::{self, OutlierSettings};
 use super::tls::{self, TlsSettings};
 
@@ -28,7 +26,7 @@ pub struct TrafficPolicy {
 #[derive(Clone, Debug, Default)]
 pub struct PolicyBlocks {
     /// How an endpoint is chosen.
-    pub load_balancer: Option<BalancerPolicy>,
+    pub load_balancer: Option<LoadBalancer>,
     /// How endpoints that fail are left alone.
     pub outlier_detection: Option<Box<OutlierSettings>>,
     /// How connections are secured.
@@ -89,7 +87,7 @@ fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
 
 fn blocks(fields: &mut Fields<'_, '_>) -> PolicyBlocks {
     let blocks = PolicyBlocks {
-        load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)).flatten(),
+        load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)),
         outlier_detection: fields.optional("outlierDetection", object(outlier_detection::decode)),
         tls: fields.optional("tls", object(tls::decode)),
     };

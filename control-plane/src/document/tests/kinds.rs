@@ -186,11 +186,11 @@ fn workload_entries() {
     row("{address: a.example.com}", &[]);
     row("{address: 'unix:///run/a.sock'}", &[]);
     row("{address: 'unix://@a'}", &[]);
-    row("{network: n}", &[(Code::NoEffect, "network"), (Code::UnsupportedField, "network")]);
+    row("{network: n}", &[(Code::UnsupportedField, "network")]);
     row("{}", &[(Code::MissingField, "address")]);
     row("{address: 'a b'}", &[(Code::InvalidValue, "address")]);
     row("{address: 'unix:///a/b', ports: {http: 1}}", &[(Code::Conflict, "ports")]);
-    row("{address: 10.0.0.1, network: n}", &[(Code::NoEffect, "network")]);
+    row("{address: 10.0.0.1, network: n}", &[]);
 }
 
 #[test]

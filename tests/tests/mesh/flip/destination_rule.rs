@@ -3,11 +3,13 @@
 use super::ask::{Ask, See, get};
 use super::case::{Case, case, document, named};
 use super::outlier_detection;
+use super::preference::{self, OUTLIERS};
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = groups();
     cases.extend(balancers());
     cases.extend(hashes());
+    cases.extend(preferences());
     cases.extend(tls());
     cases.extend(outlier_detection::cases());
     cases
@@ -107,6 +109,19 @@ fn hashes() -> Vec<Case> {
         ),
     ];
     rows.into_iter().flatten().collect()
+}
+
+/// Who is asked first.
+fn preferences() -> Vec<Case> {
+    let row = |row: preference::Row| {
+        let block = format!("loadBalancer: {{{}}}, {OUTLIERS}", row.setting);
+        let rows = everywhere("api.example", 80, &block).into_iter();
+        rows.map(move |(place, documents)| {
+            let field = format!("{place}.loadBalancer.{}", row.field);
+            case(field, format!("{documents}{}", row.service), preference::ask(), row.base, row.flipped)
+        })
+    };
+    preference::rows().into_iter().flat_map(row).collect()
 }
 
 /// A host outside the mesh that is spoken to in TLS.

@@ -30,6 +30,8 @@ const OPAQUE_PORTS: [u16; 2] = [5432, 5433];
 /// How long the mesh may take to know of what was changed.
 const SETTLED: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(3);
+/// Where `home` is, and `one`.
+const NEAR: &str = "r1/z1/s1";
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,11 +75,17 @@ impl Fleet {
             ("default", "pair", "v2", [("app", "pair"), ("version", "v2")]),
             ("far", "far", "far", [("app", "far"), ("version", "v1")]),
         ] {
-            let mesh = join(&mut admin, namespace, service, &[PORTS, OPAQUE_PORTS].concat(), &labels).await;
+            let locality = match name {
+                "one" => NEAR,
+                "two" => "r2/z1/s1",
+                _ => "",
+            };
+            let ports = [PORTS, OPAQUE_PORTS].concat();
+            let mesh = join(&mut admin, (namespace, service), locality, &ports, &labels).await;
             members.push((name, serve(&mesh, service, name, &log).await));
         }
-        let home = join(&mut admin, "default", "home", &[], &[("tier", "web")]).await;
-        let away = join(&mut admin, "far", "away", &[], &[("tier", "edge")]).await;
+        let home = join(&mut admin, ("default", "home"), NEAR, &[], &[("tier", "web")]).await;
+        let away = join(&mut admin, ("far", "away"), "", &[], &[("tier", "edge")]).await;
         let teller = |name: &str| Teller { name: name.to_owned(), log: log.clone(), mesh: home.clone() };
         let outside = Outside::start(control_plane.scratch(), teller).await;
         let folder = control_plane.scratch().display().to_string();
@@ -178,8 +186,8 @@ impl Fleet {
 
 async fn join(
     admin: &mut Client,
-    namespace: &str,
-    service: &str,
+    (namespace, service): (&str, &str),
+    locality: &str,
     ports: &[u16],
     labels: &[(&str, &str)],
 ) -> Mesh {
@@ -189,6 +197,7 @@ async fn join(
         service_account: service.to_owned(),
         services: ports.iter().map(granted).collect(),
         labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        locality: locality.to_owned(),
         uses_max: 1,
         ..CreateTokenRequest::default()
     };

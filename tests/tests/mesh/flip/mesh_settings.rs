@@ -3,6 +3,7 @@
 use super::ask::{Ask, See, get};
 use super::case::{Case, case, document, named};
 use super::fleet::Caller;
+use super::preference::{self, OUTLIERS};
 use super::teller::RELAY;
 
 pub(super) fn cases() -> Vec<Case> {
@@ -31,7 +32,12 @@ pub(super) fn cases() -> Vec<Case> {
     let from_away = away.clone().see(See::Principal);
     let away_id = "cluster.local/ns/far/sa/away";
     let relayed = get("/").header(RELAY, "http://two:9080/").header("x-a", "a").see(See::Got("x-a"));
-    vec![
+    let outliers = document("DestinationRule", &format!("host: api.example, trafficPolicy: {{{OUTLIERS}}}"));
+    let preferences = preference::rows().into_iter().map(|one| {
+        let more = format!("{outliers}{}", one.service);
+        row(one.field, &one.setting, &more, preference::ask(), one.base, one.flipped)
+    });
+    let mut cases = vec![
         row(
             "trustDomainAliases",
             "trustDomainAliases: [<<former -> other>>.example]",
@@ -84,7 +90,9 @@ pub(super) fn cases() -> Vec<Case> {
             away_id,
         ),
         row("propagatedHeaders", "propagatedHeaders: [<<x-a -> x-b>>]", "", relayed, "a", "-"),
-    ]
+    ];
+    cases.extend(preferences);
+    cases
 }
 
 /// A host outside the mesh, at a port of this machine.

@@ -25,7 +25,7 @@
 //! # Layout
 //!
 //! [`coverage`] which fields need a case · [`case`] the form of a row · [`ask`] requests and what is seen of them · [`fleet`]
-//! who asks and who is asked · [`teller`] the applications · [`outside`] servers outside the mesh · [`reasons`] · and the
+//! who asks and who is asked · [`teller`] the applications · [`outside`] servers outside the mesh · [`preference`] who goes before others · [`reasons`] · and the
 //! rows, by kind.
 
 mod ask;
@@ -37,6 +37,7 @@ mod gateway_route;
 mod mesh_settings;
 mod outlier_detection;
 mod outside;
+mod preference;
 mod reasons;
 mod registry;
 mod security;

@@ -60,8 +60,6 @@ pub(super) fn reasons(kind: Kind) -> Vec<Reason> {
                 "the machine's resolver gives a test no second answer; `mesh-core`, `ads::`",
             ),
         ],
-        Kind::ServiceEntry => vec![silent("endpoints[].locality", LOCALITY)],
-        Kind::WorkloadEntry => vec![silent("locality", LOCALITY)],
         Kind::DestinationRule => {
             let sizes = TABLE_SIZES.map(|field| silent(field, TABLE_SIZE));
             sizes.into_iter().chain(EJECTIONS.map(|field| silent(field, EJECTION))).collect()
@@ -112,8 +110,6 @@ const EJECTIONS: [&str; 16] = [
     "subsets[].trafficPolicy.portLevelSettings[].outlierDetection.minHealthPercent",
 ];
 const EJECTION: &str = "a share of two endpoints is one, and times are not for one request to tell; `outliers::` and `mesh-core`, `balance::outlier`";
-const LOCALITY: &str =
-    "it is told to clients, and chooses once a field that balances by locality is honoured";
 
 fn name(field: &'static str) -> Reason {
     Reason { field, why: Why::Name }

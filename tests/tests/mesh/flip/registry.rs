@@ -3,6 +3,7 @@
 use super::ask::{Ask, See, get};
 use super::case::{Case, case, document, named};
 use super::fleet::Caller;
+use super::preference::{self, by_zone};
 
 /// Nobody is called but whom a document names.
 fn closed() -> String {
@@ -25,6 +26,17 @@ pub(super) fn services() -> Vec<Case> {
         port("targetPort", "port: 9080, targetPort: <<9080 -> 9090>>", "one", "one:9090"),
         port("appProtocol", "port: 9080, appProtocol: <<http -> tcp>>", "one", "400"),
         row("selector", "selector: {app: <<one -> two>>}, ports: [{port: 9080}]", "one", "two"),
+        case(
+            "trafficDistribution",
+            named(
+                "Service",
+                "some",
+                "selector: {version: v1}, ports: [{port: 9080}], trafficDistribution: <<PreferClose -> null>>",
+            ),
+            get("http://some:9080/").times(40).see(See::Tally),
+            "one",
+            "copy,one,two,v1",
+        ),
     ]
 }
 
@@ -139,6 +151,22 @@ fn endpoints(path: &str, entry: impl Fn(&[&str]) -> String) -> Vec<Case> {
         row("weight", &weighted, ask().times(40).see(See::Tally), "one,two", "one"),
         row("serviceAccount", &[&account], ask(), "one", "503"),
     ];
+    for (field, part, other, zones) in [
+        ("locality", "locality: r<<1 -> 2>>/z1/s1", "locality: r2/z1/s1", ""),
+        (
+            "network",
+            "network: n<<1 -> 2>>",
+            "network: n2",
+            "failoverPriority: ['topology.istio.io/network=n1']",
+        ),
+    ] {
+        let endpoints = [
+            format!("address: $ONE, labels: {{at: here}}, {part}"),
+            format!("address: $TWO, labels: {{at: here}}, {other}"),
+        ];
+        let documents = format!("{}{}", entry(&endpoints.each_ref().map(String::as_str)), by_zone(zones));
+        cases.push(case(format!("{path}{field}"), documents, preference::ask(), "one", "one,two"));
+    }
     if !path.is_empty() {
         let documents = entry(&["address: $ONE, labels: {version: <<v1 -> v2>>}"]);
         cases.push(case(format!("{path}labels"), format!("{documents}{labelled}"), ask(), "one", "503"));
