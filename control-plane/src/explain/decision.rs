@@ -149,6 +149,9 @@ pub struct EndpointSeen {
     pub priority: u32,
     /// Its own weight.
     pub weight: u32,
+    /// Its locality's, where localities are weighted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality_weight: Option<u32>,
     /// Whether it takes requests.
     pub healthy: bool,
 }

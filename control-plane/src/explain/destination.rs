@@ -99,6 +99,7 @@ fn destination(
         locality: owned(&endpoint.spec.locality),
         priority: endpoint.spec.priority,
         weight: endpoint.spec.weight,
+        locality_weight: spec.localities_weighted.then_some(endpoint.spec.locality_weight),
         healthy: endpoint.spec.health == Health::Healthy,
     });
     Destination {

@@ -168,6 +168,9 @@ fn overridden(mut settings: MeshSettings, overrides: &Overrides) -> MeshSettings
     settings.path_normalization = overrides.path_normalization.unwrap_or(settings.path_normalization);
     settings.outbound_traffic_policy =
         overrides.outbound_traffic_policy.unwrap_or(settings.outbound_traffic_policy);
+    if let Some(locality) = &overrides.locality {
+        settings.preference = locality.preference();
+    }
     if let Some(export_to) = overrides.default_export_to.clone() {
         let default = &mut settings.default_export_to;
         default.service = export_to.service.unwrap_or(std::mem::take(&mut default.service));
@@ -184,9 +187,7 @@ fn not_honoured(question: &Question) -> Vec<String> {
     let mesh = question.mesh.as_ref();
     let said = [
         ("mesh.trusted_proxies", mesh.is_some_and(|mesh| mesh.trusted_proxies.is_some())),
-        ("mesh.locality", mesh.is_some_and(|mesh| mesh.locality.is_some())),
         ("jwks", !question.jwks.is_empty()),
-        ("from.locality", question.from.locality.is_some()),
     ];
     said.into_iter()
         .filter(|(_, said)| *said)

@@ -37,7 +37,9 @@ pub use decision::{
     Sticky, TransportResult, UpstreamRequest, UpstreamTls, Verdict,
 };
 pub use explainer::{Explainer, Unanswerable};
-pub use question::{At, ExportTo, From, Ignored, InvalidArgument, Overrides, Protocol, Question, Transport};
+pub use question::{
+    At, ExportTo, From, InvalidArgument, LocalityOverride, Overrides, Protocol, Question, Transport,
+};
 pub use text::render;
 
 #[cfg(test)]

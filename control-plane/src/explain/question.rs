@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mesh_core::canonical::PathNormalization;
+use mesh_core::locality::Preference;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::object::Object;
-use crate::document::OutboundTrafficPolicy;
+use crate::document::{DocumentSet, MeshSettings, OutboundTrafficPolicy, Reading, Source, Verdict};
 
 /// One question. Only `url` is required.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -146,20 +147,46 @@ pub struct Overrides {
     pub outbound_traffic_policy: Option<OutboundTrafficPolicy>,
     /// How many proxies in front of the mesh are trusted.
     pub trusted_proxies: Option<u32>,
-    /// Locality-aware balancing.
-    pub locality: Option<Ignored>,
+    /// Which endpoints go before others.
+    pub locality: Option<LocalityOverride>,
     /// `exportTo` of documents that have none.
     #[serde(deserialize_with = "objects")]
     pub default_export_to: Option<ExportTo>,
 }
 
-/// A setting that is read and not honoured yet; the decision warns of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Ignored;
+/// A `localityLbSetting`, as a document would say it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct LocalityOverride(String);
 
-impl<'de> Deserialize<'de> for Ignored {
+impl LocalityOverride {
+    fn read(&self) -> Reading {
+        let document = format!(
+            "{{apiVersion: proxyless.mesh/v1alpha1, kind: MeshSettings, metadata: {{name: mesh}}, spec: {{localityLbSetting: {}}}}}",
+            self.0
+        );
+        DocumentSet::read(&[Source::file("mesh.locality", document)])
+    }
+
+    /// What it says.
+    pub(super) fn preference(&self) -> Preference {
+        let documents = self.read().documents;
+        documents
+            .all::<MeshSettings>()
+            .pop()
+            .map_or_else(MeshSettings::default, |(_, one)| one.clone())
+            .preference
+    }
+}
+
+impl<'de> Deserialize<'de> for LocalityOverride {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+        let said = Self(serde_json::Value::deserialize(deserializer)?.to_string());
+        let findings = said.read().reports.into_iter().flat_map(|report| report.findings);
+        match findings.into_iter().find(|finding| finding.code.verdict() == Verdict::Invalid) {
+            Some(finding) => Err(serde::de::Error::custom(format!("{}: {}", finding.field, finding.message))),
+            None => Ok(said),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod actions;
 mod destinations;
 mod gateway_routes;
 mod hash;
+mod locality;
 mod opaque;
 mod sticky;
 
