@@ -23,6 +23,7 @@ mod hashing;
 mod health;
 mod impostor;
 mod joining;
+mod locality;
 mod matcher;
 mod opaque;
 mod outliers;

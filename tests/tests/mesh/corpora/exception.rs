@@ -31,6 +31,18 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "serviceentry-valid [0] full",
         "`001:db8::` without quotes is a mapping in YAML",
     ),
+    ("istio-locality-retry", "outbound_retry codes add retriable-status-codes", UNKNOWN_CONDITION),
+    ("istio-locality-retry", "outbound_retry 1000 is not a code", UNKNOWN_CONDITION),
+    (
+        "istio-locality-retry",
+        "outbound_retry consistent hash keeps the host",
+        "a hashed retry goes to the key's next endpoint: the first one has just failed",
+    ),
+    (
+        "istio-locality-retry",
+        "inbound_retry *",
+        "between a server of the mesh and its application there is nobody to ask again",
+    ),
     ("istio-peer-authn", "matrix https to auto port PERMISSIVE", UNDECLARED),
     ("istio-peer-authn", "matrix passthrough https PERMISSIVE", UNDECLARED),
     (
@@ -64,6 +76,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// ISTIO-FIELDS §2.5.
+const UNKNOWN_CONDITION: &str = "a condition that nobody knows is refused, as by Istio's own validation";
 /// The mesh's servers of requests terminate TLS themselves, so that there is no application behind to pass foreign TLS to.
 const UNDECLARED: &str =
     "a server of requests in the mesh's own process terminates TLS on every port that is not declared TCP";

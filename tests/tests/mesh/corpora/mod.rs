@@ -12,6 +12,7 @@ mod http_site;
 mod istio_authz;
 mod istio_crd_validation;
 mod istio_dr_select;
+mod istio_locality_retry;
 mod istio_path_normalization;
 mod istio_peer_authn;
 mod istio_vs_delegate;
