@@ -47,9 +47,9 @@ struct Count {
 
 /// The priorities in their order, those left out of which nobody may be picked.
 pub(super) fn levels(policy: LevelPolicy, endpoints: &[Endpoint], found: &[Availability]) -> Vec<Level> {
-    // Whoever has nobody else waits for those that are being connected to.
-    let any = found.iter().any(|one| one.is_available());
-    let takes = |at: usize| found[at].is_available() || !any && found[at].is_awaited();
+    // Whoever has nobody better takes the next best.
+    let best = found.iter().filter_map(|one| one.rank()).min();
+    let takes = |at: usize| best.is_some() && found[at].rank() == best;
     let counts =
         |at: usize| takes(at) || !matches!(found[at], Availability::Draining | Availability::Awaited { .. });
     let mut priorities: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
@@ -153,6 +153,7 @@ mod tests {
     use crate::balance::Moment;
     use crate::resource::{EndpointSpec, Health};
 
+    const ILL: Availability = Availability::Unhealthy;
     const EJECTED: Availability = Availability::Ejected { until: Moment::NEVER };
     const AWAITED: Availability = Availability::Awaited { until: Moment::NEVER };
     const AVAILABLE: Availability = Availability::Available;
@@ -209,13 +210,15 @@ mod tests {
     #[test]
     fn below_the_panic_threshold_all_are_asked() {
         let third = [AVAILABLE, EJECTED, EJECTED];
-        check(0, &[&[EJECTED; 3]], &[]);
-        check(50, &[&[EJECTED, Availability::Unhealthy, Availability::Draining]], &[(0, 100, 2)]);
+        check(0, &[&[ILL; 3]], &[]);
+        check(50, &[&[ILL, ILL, Availability::Draining]], &[(0, 100, 2)]);
         check(50, &[&third], &[(0, 100, 3)]);
         check(30, &[&third], &[(0, 100, 1)]);
         // Another priority bears what this one cannot.
         check(50, &[&third, &[AVAILABLE]], &[(0, 46, 1), (1, 54, 1)]);
-        check(50, &[&[EJECTED; 3], &[EJECTED]], &[(0, 75, 3), (1, 25, 1)]);
+        check(50, &[&[ILL; 3], &[ILL]], &[(0, 75, 3), (1, 25, 1)]);
+        // Who failed is better than nobody.
+        check(0, &[&[ILL, EJECTED]], &[(0, 100, 1)]);
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub use endpoint::{Availability, Endpoint, EndpointState, InFlight, Newcomers, T
 pub use endpoint_states::EndpointStates;
 pub use levels::LevelPolicy;
 pub use moment::Moment;
-pub(crate) use outlier::{Ended, Watch};
 pub use outlier::{EjectionReason, Outliers};
+pub(crate) use outlier::{Ended, Watch};
 pub use picker::{PickPolicy, Picker};
 pub use probed::Probed;
 pub use verdict::Verdict;

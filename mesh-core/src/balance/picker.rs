@@ -26,6 +26,8 @@ pub struct Picker {
     tiers: Box<[Tier]>,
     /// How requests spread over them.
     loads: Shares,
+    /// The ejected endpoints whose time is over, each of which is to be asked once, and whether keys have it for their first.
+    due: Box<[(usize, bool)]>,
 }
 
 /// What a picker goes by.
@@ -101,9 +103,14 @@ impl Picker {
         // Read before the endpoints are looked at: a change after that is another epoch.
         let epoch = state.epoch();
         let mut valid_until = Moment::NEVER;
-        let availability = endpoints.iter().map(|endpoint| {
+        let mut due = Vec::new();
+        let availability = endpoints.iter().enumerate().map(|(at, endpoint)| {
             let availability = endpoint.availability(now);
-            valid_until = valid_until.min(availability.valid_until());
+            match availability {
+                // It stays so until it is asked, which is a change.
+                Availability::Ejected { until } if until <= now => due.push(at),
+                _ => valid_until = valid_until.min(availability.valid_until()),
+            }
             availability
         });
         let availability: Vec<Availability> = availability.collect();
@@ -123,8 +130,11 @@ impl Picker {
             };
             Tier { pickable: level.members.into(), shares: Shares::new(&level.weights), hashed }
         };
-        let tiers = levels.into_iter().map(tier).collect();
-        Self { policy, state, epoch, valid_until, tiers, loads }
+        let tiers: Box<[Tier]> = levels.into_iter().map(tier).collect();
+        let hashed = || tiers.iter().filter_map(|tier| tier.hashed.as_ref());
+        let is_owner = |at: usize| hashed().any(|hashed| hashed.owners.endpoints.contains(&at));
+        let due = due.into_iter().map(|at| (at, is_owner(at))).collect();
+        Self { policy, state, epoch, valid_until, tiers, loads, due }
     }
 
     /// Whether its endpoints are still as they were found.
@@ -142,7 +152,13 @@ impl Picker {
         tried: &[SocketAddr],
         now: Moment,
     ) -> Option<&'e Endpoint> {
-        let tier = self.tier(rng, hash)?;
+        if !self.due.is_empty()
+            && tried.is_empty()
+            && let Some(probed) = self.probe(endpoints, hash, now)
+        {
+            return Some(probed);
+        }
+        let tier = self.tier(hash, || rng.u64(..))?;
         let mut picked = self.draw(tier, endpoints, rng, &mut hash, now);
         if tried.is_empty() {
             return Some(picked);
@@ -162,13 +178,22 @@ impl Picker {
         Some(all.find(|endpoint| untried(endpoint)).unwrap_or(picked))
     }
 
+    /// An ejected endpoint that this request is to find out about: a first attempt, since there is another one then. Of hashed
+    /// requests it is one that belongs there.
+    fn probe<'e>(&self, endpoints: &'e [Endpoint], hash: Option<u64>, now: Moment) -> Option<&'e Endpoint> {
+        let hashed = hash.and_then(|_| self.tier(hash, || 0)?.hashed.as_ref());
+        let first = hashed.zip(hash).map(|(hashed, number)| hashed.owners.owner(number));
+        let belongs = |(at, is_owner): &&(usize, bool)| !is_owner || first.is_none_or(|first| first == *at);
+        let mut due = self.due.iter().filter(belongs).map(|(at, _)| &endpoints[*at]);
+        due.find(|endpoint| endpoint.state.outlier.claims_probe(now)).inspect(|_| self.state.changed())
+    }
+
     /// The priority of a request; a key always meets the same while as much of each is available.
-    fn tier(&self, rng: &mut Rng, hash: Option<u64>) -> Option<&Tier> {
-        match (&*self.tiers, hash) {
-            ([], _) => None,
-            ([only], _) => Some(only),
-            (tiers, Some(number)) => Some(&tiers[self.loads.at(HashTable::next(number))]),
-            (tiers, None) => Some(&tiers[self.loads.draw(rng)]),
+    fn tier(&self, hash: Option<u64>, drawn: impl FnOnce() -> u64) -> Option<&Tier> {
+        match &*self.tiers {
+            [] => None,
+            [only] => Some(only),
+            tiers => Some(&tiers[self.loads.at(hash.map_or_else(drawn, HashTable::next))]),
         }
     }
 
@@ -234,7 +259,7 @@ impl Hashed {
     /// afterwards.
     fn owner(&self, number: &mut u64) -> Option<usize> {
         let mut owners = (0..STEPS_MAX).map(|_| {
-            let owner = self.owners.endpoints[self.owners.table.owner(*number)];
+            let owner = self.owners.owner(*number);
             *number = HashTable::next(*number);
             owner
         });
@@ -259,6 +284,10 @@ impl Owners {
         let table = HashTable::new(kind, &members.iter().zip(weights).map(member).collect::<Vec<_>>());
         Self { priority: level.priority, table, endpoints: members.into() }
     }
+
+    fn owner(&self, number: u64) -> usize {
+        self.endpoints[self.table.owner(number)]
+    }
 }
 
 impl From<BalancerPolicy> for PickPolicy {
@@ -270,7 +299,10 @@ impl From<BalancerPolicy> for PickPolicy {
 
 impl From<&ClusterSpec> for PickPolicy {
     fn from(spec: &ClusterSpec) -> Self {
-        let levels = LevelPolicy { panic_percent: 0, localities_weighted: spec.localities_weighted };
+        let levels = LevelPolicy {
+            panic_percent: spec.panic_threshold_percent.unwrap_or_default(),
+            localities_weighted: spec.localities_weighted,
+        };
         Self { balancer: spec.balancer.clone(), levels }
     }
 }
