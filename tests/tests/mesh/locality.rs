@@ -19,7 +19,8 @@ metadata: {name: echo}
 spec:
   host: echo
   trafficPolicy:
-    loadBalancer: {zoneAwareLbSetting: {failover: [{from: r1, to: r2}], minClusterSize: 1}}
+    loadBalancer: {localityLbSetting: {failover: [{from: r1, to: r2}]}}
+    outlierDetection: {consecutive5xxErrors: 5, interval: 1s, baseEjectionTime: 1s, maxEjectionPercent: 100}
 ";
 
 #[tokio::test(flavor = "multi_thread")]
