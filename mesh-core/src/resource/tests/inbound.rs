@@ -17,7 +17,7 @@ use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemp
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateProviderPluginInstance, CertificateValidationContext, DownstreamTlsContext,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, path_matcher};
+use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, PathMatcher, path_matcher};
 use envoy_types::pb::google::protobuf::{BoolValue, ListValue, UInt32Value};
 use http::{HeaderMap, Method, Uri};
 
@@ -190,6 +190,14 @@ fn conditions_are_read_as_envoy_means_them() {
     check(admit(Identifier::NotId(Box::new(any().1))), false);
     check(admit(range("10.0.0.0", 24)), true);
     check(admit(range("10.0.1.0", 24)), false);
+    let at = |ip: &str| {
+        let prefix_len = Some(UInt32Value { value: 32 });
+        PermissionRule::DestinationIp(CidrRange { address_prefix: ip.into(), prefix_len })
+    };
+    check(permit(at("10.0.1.9")), true);
+    check(permit(at("10.0.1.8")), false);
+    check(permit(PermissionRule::RequestedServerName(exact("outbound_.9080_._.reviews"))), true);
+    check(permit(PermissionRule::RequestedServerName(exact("reviews"))), false);
 }
 
 #[test]
@@ -197,8 +205,11 @@ fn a_condition_that_is_not_understood_refuses_the_listener() {
     let permit = |rule| (permission(rule), any().1);
     let admit = |identifier| (any().0, principal(identifier));
     refused_rule(permit(PermissionRule::Any(false)), "permissions[0]");
-    refused_rule(permit(PermissionRule::RequestedServerName(exact("a"))), "permissions[0]");
-    refused_rule(permit(PermissionRule::DestinationIp(CidrRange::default())), "permissions[0]");
+    refused_rule(permit(PermissionRule::Metadata(MetadataMatcher::default())), "permissions[0]");
+    refused_rule(
+        permit(PermissionRule::DestinationIp(CidrRange::default())),
+        "permissions[0].destination_ip.address_prefix",
+    );
     refused_rule(
         permit(PermissionRule::AndRules(rbac::permission::Set { rules: vec![] })),
         "permissions[0].and_rules",
