@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use mesh_core::ext_authz::Denial;
 use mesh_core::resource::Provenance;
 use mesh_core::status::{grpc_status_of, reply};
@@ -18,6 +18,9 @@ pub(crate) fn refuse(failure: Failure, protocol: Protocol) -> Response<ResponseB
     let Failure { error, rule } = failure;
     let mut response = local(error.status(), error.grpc_status(), text.into(), protocol);
     tracing::debug!(rule = rule.as_ref().map(tracing::field::display), "request failed: {error}");
+    if let ClientError::Overflow { .. } = error {
+        response.headers_mut().insert(OVERLOADED, HeaderValue::from_static("true"));
+    }
     response.extensions_mut().insert::<ClientError>(error);
     if let Some(rule) = rule {
         response.extensions_mut().insert::<Provenance>(rule);
@@ -71,6 +74,9 @@ pub(crate) fn preflight(headers: HeaderMap) -> Response<ResponseBody> {
 fn local(status: StatusCode, grpc_status: u8, text: Bytes, protocol: Protocol) -> Response<ResponseBody> {
     reply(status, grpc_status, text, protocol == Protocol::Grpc).map(ResponseBody::local)
 }
+
+/// By this callers behind Envoy tell that nobody was asked.
+const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,15 @@
 //! One attempt: a connection of the endpoint's pool, the request on it, the response's head.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Response;
+use mesh_core::resource::ConnectionPool;
 use mesh_core::route::Outcome;
 
 use crate::body::ResponseBody;
 use crate::connection::{Failure, FailureKind, Outgoing};
 use crate::error::ClientError;
-use crate::pool::{AcquireError, Pool, WAITING_MAX};
+use crate::pool::{AcquireError, Pool};
 use crate::upgrade::Upgrade;
 
 /// Why an attempt failed.
@@ -38,7 +38,7 @@ pub(crate) enum Keep {
 /// The request stays where it is and is borrowed by all that waits: moved from future to future, it would be part of each.
 pub(crate) async fn attempt(
     pool: &Pool,
-    connect_timeout: &Duration,
+    settings: &ConnectionPool,
     request: &mut Outgoing,
     keep: Keep,
 ) -> Result<Response<ResponseBody>, AttemptError> {
@@ -47,9 +47,9 @@ pub(crate) async fn attempt(
     loop {
         connections_left -= 1;
         let acquired = match upgrade {
-            Upgrade::Nothing => pool.acquire(*connect_timeout).await,
+            Upgrade::Nothing => pool.acquire(settings).await,
             // Boxed, so that a connect is no part of every call's future.
-            Upgrade::WebSocket => Box::pin(pool.acquire_apart(*connect_timeout)).await,
+            Upgrade::WebSocket => Box::pin(pool.acquire_apart(settings)).await,
         };
         let stream = match acquired {
             Ok(stream) => stream,
@@ -88,9 +88,7 @@ impl AttemptError {
     fn acquire(error: AcquireError, pool: &Pool) -> Self {
         let (error, outcome) = match error {
             AcquireError::Connect(error) => (error.into(), Some(Outcome::NotConnected)),
-            AcquireError::Overflow => {
-                (ClientError::Overflow { endpoint: name(pool), waiting_max: WAITING_MAX }, None)
-            }
+            AcquireError::Overflow(limit) => (ClientError::Overflow { of: name(pool), limit }, None),
         };
         Self { error, outcome, is_unsent: true }
     }
@@ -102,6 +100,7 @@ impl AttemptError {
             |reset, cause| (ClientError::Broken { endpoint: name(pool), cause, reset }, Some(Outcome::Reset));
         let (error, outcome) = match failure.kind {
             FailureKind::Refused => refused(Outcome::Refused, cause),
+            FailureKind::Left => refused(Outcome::Left, cause),
             FailureKind::Unsent => refused(Outcome::NotSent, cause),
             FailureKind::Reset => broken(true, cause),
             FailureKind::Terminated => broken(false, cause),

@@ -14,16 +14,16 @@ use fastrand::Rng;
 use http::HeaderMap;
 use mesh_core::Mesh;
 use mesh_core::backoff::Backoff;
-use mesh_core::balance::{Endpoint, Moment, Verdict};
+use mesh_core::balance::{Endpoint, Moment, OpaqueConnection, Place, Verdict};
 use mesh_core::canonical::{HostPort, NotAHost};
 use mesh_core::context::RequestContext;
-use mesh_core::resource::UpstreamTls;
+use mesh_core::resource::{ConnectionPool, UpstreamTls};
 use mesh_core::route::OpaqueRule;
 use mesh_core::snapshot::{Cluster, HostConfig, OpaqueConfig};
 use mesh_core::trace::NoTrace;
 
 use crate::connection::{ConnectError, Opening, Spoken, Target, tls_towards};
-use crate::error::{ClientError, Failure};
+use crate::error::{ClientError, Failure, Limit};
 use crate::hash;
 use crate::host::{self, Destination};
 use crate::outbound::Outbound;
@@ -135,8 +135,8 @@ impl MeshConnector {
     }
 
     fn opening<'a>(&'a self, target: &'a Target, tls: &'a UpstreamTls) -> Opening<'a> {
-        let mesh = &self.outbound.mesh;
-        Opening { target, tls, spoken: Spoken::Bytes, identity: mesh.identity(), network: mesh.network() }
+        let (identity, network) = (self.outbound.mesh.identity(), self.outbound.mesh.network());
+        Opening { target, tls, spoken: Spoken::Bytes, identity, network, keep_alive: None }
     }
 
     /// Chooses a destination and connects to it.
@@ -170,6 +170,7 @@ impl MeshConnector {
         rng: &mut Rng,
     ) -> Result<MeshStream, ClientError> {
         let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut retrying: Option<Place<'_>> = None;
         let hash = hash::of_connection(&self.outbound, cluster);
         loop {
             let no_endpoint = || ClientError::NoHealthyEndpoint {
@@ -181,31 +182,52 @@ impl MeshConnector {
             if tried.contains(&endpoint.spec.address) {
                 tokio::time::sleep(PAUSE.wait(failures - 1, rng.f64())).await;
             }
-            let error = match self.attempt(cluster, endpoint).await {
+            let pool = &cluster.spec.connection_pool;
+            let max = pool.breaker.connections_max;
+            let now = Moment::now();
+            let connection = cluster.connect(endpoint, now).ok_or_else(|| ClientError::Overflow {
+                of: cluster.spec.name.clone(),
+                limit: Limit::Connections(max),
+            })?;
+            // One that is given up by the deadline has let its caller wait for too long.
+            let deadline = RequestContext::current().and_then(|context| context.deadline);
+            let report = Report::of(cluster, endpoint, connection, deadline, now);
+            let error = match self.attempt(cluster, endpoint, report).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => error,
+                Err(error) => ClientError::from(Arc::new(error)),
             };
             if failures + 1 >= connects_max {
-                return Err(Arc::new(error).into());
+                return Err(error);
             }
             tracing::debug!("connect failed: {error}");
+            drop(retrying.take());
+            retrying = cluster.state.retry(&pool.breaker, false, Moment::now());
+            if retrying.is_none() {
+                let cluster = cluster.spec.name.clone();
+                return Err(ClientError::RetryOverflow { cluster, error: Arc::new(error) });
+            }
             tried.push(endpoint.spec.address);
             record.count_retry();
         }
     }
 
-    /// One endpoint, within the time that its cluster allows. It counts as busy from here on.
-    async fn attempt(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<MeshStream, ConnectError> {
-        // One that is given up by then has let its caller wait for too long.
-        let deadline = RequestContext::current().and_then(|context| context.deadline);
-        let report = Report::of(cluster, endpoint, deadline, Moment::now());
+    /// One endpoint, within the time that its cluster allows.
+    async fn attempt(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        report: Report<'_, OpaqueConnection>,
+    ) -> Result<MeshStream, ConnectError> {
+        let ConnectionPool { connect_timeout, terms, .. } = &cluster.spec.connection_pool;
         let tls = tls_towards(&cluster.spec, &endpoint.spec);
         let target = Target::of(&endpoint.spec);
-        let opened = self.opening(&target, tls).within(cluster.spec.connect_timeout).await;
+        let keep_alive = terms.tcp_keep_alive.as_ref();
+        let opening = Opening { keep_alive, ..self.opening(&target, tls) };
+        let opened = opening.within(*connect_timeout).await;
         let verdict = if opened.is_ok() { Verdict::Connected } else { Verdict::NotConnected };
-        let in_flight = report.end(verdict);
+        let connection = report.end(verdict);
         let carrier = opened.inspect_err(|error| error.report(tls))?;
-        Ok(MeshStream::to(&endpoint.spec, carrier, in_flight))
+        Ok(MeshStream::to(&endpoint.spec, carrier, connection, terms))
     }
 }
 

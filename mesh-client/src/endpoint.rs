@@ -13,7 +13,7 @@ use crate::pool::Pool;
 pub(crate) fn pool<'a>(endpoint: &'a Endpoint, cluster: &ClusterSpec, mesh: &Mesh) -> &'a Pool {
     let transport = endpoint.state.transport.get_or_init(|| {
         let upstream = Upstream::of(cluster, &endpoint.spec);
-        Pool::new(mesh, Target::of(&endpoint.spec), upstream)
+        Pool::new(mesh, Target::of(&endpoint.spec), upstream, endpoint.state.cluster().clone())
     });
     let any: &dyn Any = &**transport;
     any.downcast_ref().expect("this crate alone sets the transport, and always to a Pool")

@@ -103,13 +103,24 @@ pub enum ClientError {
     /// No connection came about.
     #[error(transparent)]
     Connect(#[from] Arc<ConnectError>),
-    /// Too many requests wait for a connection to one endpoint.
-    #[error("endpoint {endpoint}: more than {waiting_max} requests wait for a connection")]
+    /// A limit was reached, and nothing waits for a place.
+    #[error("{of}: {limit}")]
     Overflow {
-        /// Its address.
-        endpoint: Arc<str>,
-        /// The limit that was reached.
-        waiting_max: u32,
+        /// The cluster or the endpoint that has the limit.
+        of: Arc<str>,
+        /// Which limit.
+        limit: Limit,
+    },
+    /// It failed, and the cluster's limit of retries kept it from being tried again.
+    #[error(
+        "{error}; it is not tried again, for the retries of {cluster} are at their limit (retryBudget, maxRetries)"
+    )]
+    RetryOverflow {
+        /// The cluster's name.
+        cluster: Arc<str>,
+        /// What happened at last.
+        #[source]
+        error: Arc<ClientError>,
     },
     /// The endpoint said, or it is certain, that it did not look at the request.
     #[error("endpoint {endpoint} did not take the request: {cause}")]
@@ -170,6 +181,20 @@ pub enum ClientError {
     /// The rule answers so on purpose (`fault.abort`).
     #[error("fault filter abort")]
     Injected(AbortStatus),
+}
+
+/// A limit of what there may be at a time, and its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Limit {
+    /// Of open connections.
+    #[error("all {0} connections that there may be are taken (maxConnections)")]
+    Connections(u32),
+    /// Of requests that wait for a connection.
+    #[error("{0} requests wait for a connection, and no more may (http1MaxPendingRequests)")]
+    Pending(u32),
+    /// Of requests under way.
+    #[error("{0} requests are under way, and no more may be (http2MaxRequests)")]
+    Requests(u32),
 }
 
 /// An error and the rule under which it came about, if one had been chosen by then.
@@ -249,6 +274,7 @@ impl ClientError {
             | Self::Switched { .. }
             | Self::NotAuthorized { .. }
             | Self::Deadline => Side::Peer,
+            Self::RetryOverflow { error, .. } => error.side(),
         }
     }
 
@@ -275,12 +301,16 @@ impl ClientError {
             Self::Denied { status, .. } => Fault::ExternalAuth(*status),
             Self::NotAuthorized { .. } => Fault::ExternalAuth(StatusCode::FORBIDDEN),
             Self::Injected(status) => status.fault(),
+            Self::RetryOverflow { error, .. } => error.fault(),
         }
     }
 
     /// The flag for logs and metrics; `None` where Envoy has none.
     pub fn flag(&self) -> Option<ResponseFlag> {
-        self.fault().flag()
+        match self {
+            Self::RetryOverflow { .. } => Some(ResponseFlag::UO),
+            error => error.fault().flag(),
+        }
     }
 
     /// The HTTP status of the response made of it.
@@ -318,7 +348,7 @@ mod tests {
         check(ClientError::OutsideRefused { host }, Side::Mesh, None, 502, 14);
         check(ClientError::Deadline, Side::Peer, Some("UT"), 504, 4);
         check(
-            ClientError::Overflow { endpoint: endpoint.clone(), waiting_max: 1 },
+            ClientError::Overflow { of: endpoint.clone(), limit: Limit::Pending(1) },
             Side::Peer,
             Some("UO"),
             503,
@@ -331,10 +361,13 @@ mod tests {
             503,
             14,
         );
+        let reset = ClientError::Broken { endpoint: endpoint.clone(), cause: "eof".into(), reset: true };
+        let cluster = || Arc::from("outbound|9000||auth.default.svc.cluster.local");
+        let last = ClientError::RetryOverflow { cluster: cluster(), error: reset.into() };
+        check(last, Side::Peer, Some("UO"), 503, 14);
         let switched = ClientError::Switched { endpoint, protocol: "h2c".into() };
         check(switched, Side::Peer, Some("UPE"), 502, 14);
         check(ClientError::Unsendable("CONNECT".into()), Side::Caller, None, 400, 13);
-        let cluster = || Arc::from("outbound|9000||auth.default.svc.cluster.local");
         let denied = ClientError::Denied { cluster: cluster(), status: StatusCode::UNAUTHORIZED };
         check(denied, Side::Caller, Some("UAEX"), 401, 16);
         let silent = ClientError::NotAuthorized { cluster: cluster(), reason: "it does not exist".into() };

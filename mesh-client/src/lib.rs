@@ -61,8 +61,8 @@ pub use channel::MeshChannel;
 pub use client::{MeshClient, ResponseFuture};
 pub use connection::{ConnectError, ConnectErrorKind, Untrusted};
 pub use connector::MeshConnector;
-pub use error::{ClientError, Failure, Side};
+pub use error::{ClientError, Failure, Limit, Side};
 pub use mesh_core::status::ResponseFlag;
 #[cfg(feature = "reqwest")]
 pub use send_through::SendThrough;
-pub use stream::MeshStream;
+pub use stream::{MeshStream, OpaqueOver};

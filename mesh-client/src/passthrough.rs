@@ -5,13 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Response, Version};
 use mesh_core::Mesh;
 use mesh_core::canonical::HostPort;
-use mesh_core::resource::{UpstreamProtocol, UpstreamTls};
+use mesh_core::resource::{ConnectionPool, UpstreamProtocol, UpstreamTls};
 
 use crate::attempt::{Keep, attempt};
 use crate::body::ResponseBody;
@@ -39,7 +38,7 @@ impl Passthrough {
             _ => (&self.http1, UpstreamProtocol::Http1),
         };
         let pool = pool(mesh, pools, host, protocol);
-        attempt(&pool, &CONNECT_TIMEOUT, request, Keep::Nothing).await.map_err(|failed| failed.error)
+        attempt(&pool, &ConnectionPool::DEFAULT, request, Keep::Nothing).await.map_err(|failed| failed.error)
     }
 }
 
@@ -54,7 +53,7 @@ fn pool(
         return pool.clone();
     }
     let upstream = Upstream::new(UpstreamTls::Plaintext, protocol);
-    let made = Pool::new(mesh, Target::Name(host.clone()), upstream);
+    let made = Pool::new(mesh, Target::Name(host.clone()), upstream, Arc::default());
     let before = pools.rcu(|pools| {
         let mut pools = HashMap::clone(pools);
         if pools.len() < HOSTS_MAX {
@@ -65,7 +64,5 @@ fn pool(
     before.get(&host).cloned().unwrap_or(made)
 }
 
-/// Istio's default.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many hosts outside keep their connections.
 const HOSTS_MAX: usize = 1024;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
@@ -13,8 +12,8 @@ use mesh_core::balance::Endpoint;
 use mesh_core::canonical::PathNormalization;
 use mesh_core::mesh::Parts;
 use mesh_core::resource::{
-    BalancerPolicy, ClusterSpec, EndpointSource, EndpointSpec, Health, Provenance, UpstreamProtocol,
-    UpstreamTls,
+    BalancerPolicy, ClusterSpec, ConnectionPool, EndpointSource, EndpointSpec, Health, Provenance,
+    UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
     Forward, HeaderOperations, RetryCondition, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters,
@@ -69,8 +68,8 @@ fn mesh(address: SocketAddr) -> Mesh {
         outlier_detection: None,
         panic_threshold_percent: None,
         localities_weighted: false,
-        connect_timeout: Duration::from_secs(5),
         health_check: None,
+        connection_pool: ConnectionPool::default(),
         destination_rules: Vec::new(),
     };
     let endpoint = EndpointSpec {

@@ -89,6 +89,8 @@ pub enum ResponseFlag {
     UF,
     /// Upstream overflow.
     UO,
+    /// Upstream retry limit exceeded.
+    URX,
     /// Upstream remote reset.
     UR,
     /// Upstream connection termination.
@@ -182,12 +184,13 @@ impl Fault {
 
 impl ResponseFlag {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NR,
         Self::NC,
         Self::UH,
         Self::UF,
         Self::UO,
+        Self::URX,
         Self::UR,
         Self::UC,
         Self::UPE,
@@ -206,6 +209,7 @@ impl ResponseFlag {
             Self::UH => "UH",
             Self::UF => "UF",
             Self::UO => "UO",
+            Self::URX => "URX",
             Self::UR => "UR",
             Self::UC => "UC",
             Self::UPE => "UPE",

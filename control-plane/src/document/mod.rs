@@ -58,8 +58,8 @@ pub use applied::Applied;
 pub use authorization_policy::{Action, Asked, AuthorizationPolicy, Rule, What, Who};
 pub use cors::{CorsPolicy, UnmatchedPreflights};
 pub use destination_rule::{
-    DestinationRule, LoadBalancer, OutlierSettings, PolicyBlocks, PortPolicy, Subset, TlsMode, TlsSettings,
-    TrafficPolicy,
+    DestinationRule, LoadBalancer, OutlierSettings, PolicyBlocks, PoolSettings, PortPolicy, Subset, TlsMode,
+    TlsSettings, TrafficPolicy,
 };
 pub use external_auth::{ExternalAuth, HttpAuth};
 pub use finding::{Code, Finding, Severity, Verdict};

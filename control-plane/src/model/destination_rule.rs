@@ -5,7 +5,7 @@
 //! the documents that took part. A rule with a `workloadSelector` is there for the clients that carry its labels, in its own
 //! namespace; it goes before one without, which fills what it leaves unsaid.
 
-use mesh_core::resource::Provenance;
+use mesh_core::resource::{Provenance, RetryBudget};
 
 use super::caller::{Labels, View};
 use super::declared::Declared;
@@ -13,7 +13,10 @@ use super::host;
 use super::visibility::Visibility;
 use super::workload::carries;
 use crate::document::MeshSettings;
-use crate::document::{DestinationRule, LoadBalancer, OutlierSettings, PolicyBlocks, Subset, TlsSettings};
+use crate::document::{
+    DestinationRule, LoadBalancer, OutlierSettings, PolicyBlocks, PoolSettings, Subset, TlsSettings,
+    TrafficPolicy,
+};
 
 /// One DestinationRule, its names completed.
 #[derive(Debug, Clone)]
@@ -145,9 +148,25 @@ impl<'w> Merged<'w> {
         self.block(subset, port, |blocks| blocks.outlier_detection.as_deref())
     }
 
+    /// What documents say of connections, if anything.
+    pub fn connection_pool(&self, subset: Option<&'w Subset>, port: u16) -> Option<&'w PoolSettings> {
+        self.block(subset, port, |blocks| blocks.connection_pool.as_deref())
+    }
+
+    /// The retry budget: the subset's, else the rule's.
+    pub fn retry_budget(&self, subset: Option<&'w Subset>) -> Option<RetryBudget> {
+        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref()?.retry_budget);
+        of_subset.or_else(|| self.policy()?.retry_budget)
+    }
+
     /// What documents say of TLS, if anything.
     pub fn tls(&self, subset: Option<&'w Subset>, port: u16) -> Option<&'w TlsSettings> {
         self.block(subset, port, |blocks| blocks.tls.as_ref())
+    }
+
+    /// Of several documents only the oldest one's policy counts.
+    fn policy(&self) -> Option<&'w TrafficPolicy> {
+        self.rules.iter().find_map(|rule| rule.document.spec.traffic_policy.as_ref())
     }
 
     /// A block of the subset's policy, else of the rule's own; never a mixture of both. Where either speaks of the port by
@@ -162,9 +181,7 @@ impl<'w> Merged<'w> {
         if let Some(of_port) = of_subset.and_then(|policy| policy.of_port(port)) {
             return block(of_port);
         }
-        // Of several documents only the oldest one's policy counts.
-        let of_rule = || self.rules.iter().find_map(|rule| rule.document.spec.traffic_policy.as_ref());
-        let of_rule = || of_rule().map(|policy| policy.of_port(port).unwrap_or(&policy.blocks));
+        let of_rule = || self.policy().map(|policy| policy.of_port(port).unwrap_or(&policy.blocks));
         of_subset.and_then(|policy| block(&policy.blocks)).or_else(|| of_rule().and_then(block))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mesh_core::locality::{Candidate, Place, Preference, Standing};
-use mesh_core::resource::{BalancerPolicy, MtlsMode, Provenance};
+use mesh_core::resource::{BalancerPolicy, CircuitBreaker, ConnectionPool, MtlsMode, Provenance};
 
 use super::Labels;
 use super::caller::View;
@@ -163,6 +163,22 @@ impl<'w> SubsetView<'w> {
             Some((Preference::Locality(setting), _)) => !setting.distribute.is_empty(),
             Some((Preference::ZoneAware(_), _)) => true,
             None => false,
+        }
+    }
+
+    /// Which HTTP a document wants, where it does not leave that to the port: version 2 or not.
+    pub fn http2(&self) -> Option<bool> {
+        self.rules.connection_pool(self.subset, self.port.number)?.http2
+    }
+
+    /// How many connections and requests there may be, and how connections live.
+    pub fn connection_pool(&self, world: &World) -> ConnectionPool {
+        let said = self.rules.connection_pool(self.subset, self.port.number).cloned().unwrap_or_default();
+        let retry_budget = self.rules.retry_budget(self.subset);
+        ConnectionPool {
+            connect_timeout: said.connect_timeout.unwrap_or(world.settings().connect_timeout),
+            breaker: CircuitBreaker { retry_budget, ..said.breaker },
+            terms: said.terms,
         }
     }
 

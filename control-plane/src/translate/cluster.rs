@@ -1,6 +1,6 @@
 //! A cluster: one subset of a service's port, and how its endpoints are spoken to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
@@ -23,7 +23,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_optio
 };
 use envoy_types::pb::google::protobuf::Any;
 use mesh_core::health::{HealthCheck, Probe};
-use mesh_core::resource::{BalancerPolicy, DnsAddresses, Provenance, locality_weights};
+use mesh_core::resource::{BalancerPolicy, DnsAddresses, Provenance, UpstreamProtocol, locality_weights};
 
 use super::encode::{self, CLUSTER, PLAIN};
 use super::endpoints;
@@ -40,21 +40,23 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
     let weighted = subset.localities_weighted(world);
     let mut cluster = Cluster {
         name: name.to_string(),
-        connect_timeout: Some(duration(world.settings().connect_timeout)),
         eds_cluster_config: Some(EdsClusterConfig {
             eds_config: Some(ads()),
             service_name: name.to_string(),
         }),
         cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Eds.into())),
         load_balancing_policy: Some(balancers(&subset.balancer(), weighted, view)),
-        typed_extension_protocol_options: HashMap::from([(
-            PROTOCOL_OPTIONS.to_owned(),
-            protocol(&subset, transport, view),
-        )]),
         metadata: Some(metadata::ours(facts(&name, &subset))),
         health_checks: health_check(&subset).map(|check| check.to_wire(name.host)).into_iter().collect(),
         ..Cluster::default()
     };
+    let http = http(&subset, transport, view);
+    let mut options = options(http);
+    subset.connection_pool(world).write(&mut cluster, &mut options);
+    options.outlier_detection = subset.outlier_detection().and_then(outlier_detection::errors);
+    cluster
+        .typed_extension_protocol_options
+        .insert(PROTOCOL_OPTIONS.to_owned(), encode::pack(&options, &PLAIN));
     if subset.endpoints(world).iter().any(|endpoint| endpoint.name.is_some()) {
         by_name(&mut cluster, endpoints::assignment(world, view, &subset, &name), world, &subset);
     }
@@ -66,10 +68,10 @@ pub(super) fn translate(world: &World, view: &View<'_>, name: &str) -> Option<An
         Transport::MeshMtls | Transport::AutoMtls => {
             let said = subset.tls().and_then(|tls| tls.sni.clone());
             let sni = said.unwrap_or_else(|| name.sni());
-            let protocols = match asks_alpn(&subset, transport, view) {
-                true => &["h2", "http/1.1"][..],
-                false if subset.port.protocol == Protocol::Http2 => &["h2"],
-                false => &["http/1.1"],
+            let protocols = match http {
+                UpstreamProtocol::Auto => &["h2", "http/1.1"][..],
+                UpstreamProtocol::Http2 => &["h2"],
+                UpstreamProtocol::Http1 => &["http/1.1"],
             };
             Some(tls::upstream(&sni, &identities(world, &subset), protocols, view.client()))
         }
@@ -178,36 +180,31 @@ fn extension(name: &str, config: Any) -> TypedExtensionConfig {
     TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) }
 }
 
-/// Whether TLS itself says which HTTP is spoken. Envoy wants that of every endpoint of a cluster or of none, and one that is
+/// Which HTTP is spoken; `Auto` is what TLS itself says. Envoy wants that of every endpoint of a cluster or of none, and one that is
 /// spoken to in plaintext has nobody to say it.
-fn asks_alpn(subset: &SubsetView<'_>, transport: Transport<'_>, view: &View<'_>) -> bool {
-    match (subset.port.protocol, transport) {
-        (Protocol::Http2, _) | (_, Transport::Plaintext) => false,
-        (_, Transport::AutoMtls) => !matches!(view.client(), ClientKind::Envoy { .. }),
-        (_, Transport::MeshMtls | Transport::Outside(_)) => true,
+fn http(subset: &SubsetView<'_>, transport: Transport<'_>, view: &View<'_>) -> UpstreamProtocol {
+    match (subset.port.protocol, subset.http2(), transport) {
+        (Protocol::Http2, ..) | (_, Some(true), _) => UpstreamProtocol::Http2,
+        (_, Some(false), _) | (.., Transport::Plaintext) => UpstreamProtocol::Http1,
+        (.., Transport::AutoMtls) if matches!(view.client(), ClientKind::Envoy { .. }) => {
+            UpstreamProtocol::Http1
+        }
+        _ => UpstreamProtocol::Auto,
     }
 }
 
-fn protocol(subset: &SubsetView<'_>, transport: Transport<'_>, view: &View<'_>) -> Any {
-    let options = match (subset.port.protocol, transport) {
-        (Protocol::Http2, _) => {
-            explicit(ProtocolConfig::Http2ProtocolOptions(Http2ProtocolOptions::default()))
-        }
-        _ if !asks_alpn(subset, transport, view) => {
-            explicit(ProtocolConfig::HttpProtocolOptions(Http1ProtocolOptions::default()))
-        }
-        _ => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
-            http_protocol_options: Some(Http1ProtocolOptions::default()),
-            http2_protocol_options: Some(Http2ProtocolOptions::default()),
+fn options(http: UpstreamProtocol) -> HttpProtocolOptions {
+    let (http1, http2) = (Http1ProtocolOptions::default(), Http2ProtocolOptions::default());
+    let options = match http {
+        UpstreamProtocol::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(http2)),
+        UpstreamProtocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(http1)),
+        UpstreamProtocol::Auto => UpstreamProtocolOptions::AutoConfig(AutoHttpConfig {
+            http_protocol_options: Some(http1),
+            http2_protocol_options: Some(http2),
             ..AutoHttpConfig::default()
         }),
     };
-    let options = HttpProtocolOptions {
-        upstream_protocol_options: Some(options),
-        outlier_detection: subset.outlier_detection().and_then(outlier_detection::errors),
-        ..HttpProtocolOptions::default()
-    };
-    encode::pack(&options, &PLAIN)
+    HttpProtocolOptions { upstream_protocol_options: Some(options), ..HttpProtocolOptions::default() }
 }
 
 fn explicit(config: ProtocolConfig) -> UpstreamProtocolOptions {

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use clap::CommandFactory;
@@ -18,8 +17,8 @@ use mesh_core::context::PROPAGATED_BY_DEFAULT;
 use mesh_core::identity::{Identity, IdentitySource, Svid, TrustBundle, TrustDomain};
 use mesh_core::mesh::{Parts, Publisher};
 use mesh_core::resource::{
-    BalancerPolicy, ClusterSpec, EndpointSource, EndpointSpec, Health, InboundListener, MtlsMode, Provenance,
-    UpstreamProtocol, UpstreamTls,
+    BalancerPolicy, ClusterSpec, ConnectionPool, EndpointSource, EndpointSpec, Health, InboundListener,
+    MtlsMode, Provenance, UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
     Forward, HeaderOperations, Rewrite, Route, RouteAction, RouteFilters, RouteMatch, RouteTable, Split,
@@ -190,8 +189,8 @@ fn cluster(service: &str, index: usize, address: SocketAddr) -> Arc<Cluster> {
         outlier_detection: None,
         panic_threshold_percent: None,
         localities_weighted: false,
-        connect_timeout: Duration::from_secs(5),
         health_check: None,
+        connection_pool: ConnectionPool::default(),
         destination_rules: Vec::new(),
     };
     let endpoint = EndpointSpec {

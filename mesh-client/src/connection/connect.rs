@@ -4,18 +4,19 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mesh_core::canonical::HostPort;
 use mesh_core::identity::{ALPN_HTTP2, IdentitySource, PeerRefusal};
 use mesh_core::network::{Liveness, Network, Socket};
-use mesh_core::resource::{EndpointSpec, UpstreamProtocol, UpstreamTls};
+use mesh_core::resource::{EndpointSpec, TcpKeepAlive, UpstreamProtocol, UpstreamTls};
 use rustls::AlertDescription;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::http1::{Http1Connection, Http1Counter};
 use super::http2::{Http2Connection, Vacancy};
+use super::life::{Home, Life, Making};
 use super::outside_tls::{self, Untrusted};
 use super::{Carrier, Spoken, Upstream, tls};
 
@@ -132,17 +133,18 @@ pub(crate) struct Connector {
     pub(crate) network: Network,
     pub(crate) vacancy: Arc<Vacancy>,
     pub(crate) http1_open: Http1Counter,
+    pub(crate) home: Weak<dyn Home>,
 }
 
 impl Connector {
-    /// Connects within `timeout`.
-    pub(crate) async fn connect(&self, timeout: Duration) -> Result<Connected, ConnectError> {
-        self.connect_as(self.upstream.protocol, timeout).await
+    /// Connects.
+    pub(crate) async fn connect(&self, making: Making) -> Result<Connected, ConnectError> {
+        self.connect_as(self.upstream.protocol, making).await
     }
 
     /// As [`connect`](Self::connect), in HTTP/1.1 whatever the endpoint speaks else.
-    pub(crate) async fn connect_http1(&self, timeout: Duration) -> Result<Http1Connection, ConnectError> {
-        match self.connect_as(UpstreamProtocol::Http1, timeout).await? {
+    pub(crate) async fn connect_http1(&self, making: Making) -> Result<Http1Connection, ConnectError> {
+        match self.connect_as(UpstreamProtocol::Http1, making).await? {
             Connected::Http1(connection) => Ok(connection),
             Connected::Http2(_) => Err(self.error(ConnectErrorKind::NoHttp1)),
         }
@@ -151,9 +153,10 @@ impl Connector {
     async fn connect_as(
         &self,
         protocol: UpstreamProtocol,
-        timeout: Duration,
+        making: Making,
     ) -> Result<Connected, ConnectError> {
-        tokio::time::timeout(timeout, self.establish(protocol))
+        let timeout = making.timeout;
+        tokio::time::timeout(timeout, self.establish(protocol, making))
             .await
             .unwrap_or(Err(ConnectErrorKind::Timeout(timeout)))
             .map_err(|kind| self.error(kind))
@@ -163,27 +166,34 @@ impl Connector {
         ConnectError { endpoint: self.target.to_string(), kind }
     }
 
-    async fn establish(&self, protocol: UpstreamProtocol) -> Result<Connected, ConnectErrorKind> {
+    async fn establish(
+        &self,
+        protocol: UpstreamProtocol,
+        making: Making,
+    ) -> Result<Connected, ConnectErrorKind> {
         let (target, tls, spoken) = (&self.target, &self.upstream.tls, Spoken::Http(protocol));
         let (identity, network) = (self.identity.as_ref(), &self.network);
-        match (Opening { target, tls, spoken, identity, network }).open().await? {
-            Carrier::Plain(socket) => self.greet(socket, protocol == UpstreamProtocol::Http2).await,
+        let keep_alive = making.terms.tcp_keep_alive.as_ref();
+        match (Opening { target, tls, spoken, identity, network, keep_alive }).open().await? {
+            Carrier::Plain(socket) => self.greet(socket, protocol == UpstreamProtocol::Http2, making).await,
             Carrier::Tls(tls) => {
                 let http2 = tls.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-                self.greet(*tls, http2).await
+                self.greet(*tls, http2, making).await
             }
         }
     }
 
-    async fn greet<I>(&self, io: I, http2: bool) -> Result<Connected, ConnectErrorKind>
+    async fn greet<I>(&self, io: I, http2: bool, making: Making) -> Result<Connected, ConnectErrorKind>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let life = Life::new(making.terms, self.home.clone());
         if http2 {
-            let connection = Http2Connection::handshake(io, self.vacancy.clone()).await;
+            let connection = Http2Connection::handshake(io, self.vacancy.clone(), life, making.open).await;
             connection.map(Connected::Http2).map_err(ConnectErrorKind::Http2)
         } else {
-            let connection = Http1Connection::handshake(io, self.http1_open.clone()).await;
+            let counter = self.http1_open.clone();
+            let connection = Http1Connection::handshake(io, counter, life, making.open).await;
             connection.map(Connected::Http1).map_err(ConnectErrorKind::Http1)
         }
     }
@@ -197,6 +207,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) spoken: Spoken,
     pub(crate) identity: Option<&'a Arc<IdentitySource>>,
     pub(crate) network: &'a Network,
+    pub(crate) keep_alive: Option<&'a TcpKeepAlive>,
 }
 
 impl Opening<'_> {
@@ -217,6 +228,9 @@ impl Opening<'_> {
             Spoken::Bytes => Liveness::Host,
         };
         socket.expect(liveness).map_err(ConnectErrorKind::Tcp)?;
+        if let Some(keep_alive) = self.keep_alive {
+            socket.set_keep_alive(keep_alive).map_err(ConnectErrorKind::Tcp)?;
+        }
         let (connector, name) = match self.tls {
             UpstreamTls::Plaintext => return Ok(Carrier::Plain(socket)),
             UpstreamTls::MeshMtls { identities, sni } => {

@@ -1,4 +1,4 @@
-//! Bytes that hold a place in the endpoint's count, wherever they are handed.
+//! Bytes that hold their places in the counts of endpoint and cluster, wherever they are handed.
 
 use std::io;
 use std::pin::Pin;
@@ -7,14 +7,17 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::life::Open;
 use crate::upgrade::Place;
 
-/// A byte stream and its place.
+/// A byte stream and its places, which are given back when it is closed.
 #[derive(Debug)]
 pub(super) struct Held<I> {
     pub(super) io: I,
-    /// Nobody reads it here: it is given back when the stream is closed.
+    /// Of a request that was handed the connection.
     pub(super) _place: Arc<Place>,
+    /// Of the connection.
+    pub(super) _open: Open,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {

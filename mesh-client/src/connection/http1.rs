@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use futures_util::future::{self, Either};
@@ -11,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::held::Held;
+use super::life::{Home, Life, Open};
 use super::{Failure, FailureKind, Outgoing};
 use crate::body::{RequestBody, ResponseBody};
 use crate::upgrade::Place;
@@ -20,23 +22,18 @@ use crate::upgrade::Place;
 pub(crate) struct Http1Connection {
     sender: SendRequest<RequestBody>,
     place: Weak<Place>,
+    pub(crate) life: Arc<Life>,
 }
 
 /// Counts an endpoint's open HTTP/1.1 connections.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Http1Counter(Arc<AtomicU32>);
 
-/// Where a connection goes back to.
-pub(crate) trait IdleHome: Send + Sync + std::fmt::Debug {
-    /// Takes a connection that is ready for its next request.
-    fn take_back(&self, connection: Http1Connection);
-}
-
 /// The use of a connection for one request.
 #[derive(Debug)]
 pub(crate) struct Http1Stream {
     connection: Http1Connection,
-    home: Weak<dyn IdleHome>,
+    home: Weak<dyn Home>,
 }
 
 impl Http1Counter {
@@ -48,13 +45,18 @@ impl Http1Counter {
 
 impl Http1Connection {
     /// Starts driving a connection.
-    pub(super) async fn handshake<I>(io: I, counter: Http1Counter) -> Result<Self, hyper::Error>
+    pub(super) async fn handshake<I>(
+        io: I,
+        counter: Http1Counter,
+        life: Arc<Life>,
+        open: Open,
+    ) -> Result<Self, hyper::Error>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let held = Held { io, _place: Arc::default() };
+        let held = Held { io, _place: Arc::default(), _open: open };
         let place = Arc::downgrade(&held._place);
-        let (sender, driver) = hyper::client::conn::http1::Builder::new()
+        let (mut sender, driver) = hyper::client::conn::http1::Builder::new()
             .max_headers(HEADERS_MAX)
             .handshake(TokioIo::new(held))
             .await?;
@@ -65,7 +67,9 @@ impl Http1Connection {
             let _ = driver.with_upgrades().await;
             counter.0.fetch_sub(1, Ordering::Relaxed);
         });
-        Ok(Self { sender, place })
+        // Before the driver has run, it would be taken for a dead one.
+        sender.ready().await?;
+        Ok(Self { sender, place, life })
     }
 
     /// Whether a request can be sent at once.
@@ -74,7 +78,8 @@ impl Http1Connection {
     }
 
     /// For one request, after which it goes to `home`.
-    pub(crate) fn lease(self, home: Weak<dyn IdleHome>) -> Http1Stream {
+    pub(crate) fn lease(self, home: Weak<dyn Home>) -> Http1Stream {
+        self.life.count_request();
         Http1Stream { connection: self, home }
     }
 }
@@ -111,7 +116,7 @@ impl Http1Stream {
     /// Gives the connection back once it is ready, which is just after the response's end; one that nobody wants back is closed.
     pub(crate) fn finish(self) {
         let Self { mut connection, home } = self;
-        if home.strong_count() == 0 {
+        if home.strong_count() == 0 || connection.life.is_over(Instant::now()) {
             return;
         }
         if connection.is_ready() {
@@ -126,7 +131,7 @@ impl Http1Stream {
     }
 }
 
-fn give_back(connection: Http1Connection, home: &Weak<dyn IdleHome>) {
+fn give_back(connection: Http1Connection, home: &Weak<dyn Home>) {
     if let Some(home) = home.upgrade() {
         home.take_back(connection);
     }

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::keep_alive::until_dead;
+use super::life::{Life, Open};
 use super::pump::Pump;
 use super::silence::{Heard, Listening};
 use super::{Failure, FailureKind, Outgoing};
@@ -31,6 +32,7 @@ pub(crate) struct Http2Connection {
     sender: SendRequest<Bytes>,
     status: Arc<Status>,
     vacancy: Arc<Vacancy>,
+    pub(crate) life: Arc<Life>,
 }
 
 /// What the driver knows of the connection.
@@ -47,7 +49,18 @@ struct Status {
 #[derive(Debug, Default)]
 pub(crate) struct Vacancy {
     pub(crate) waiting: AtomicU32,
+    /// Connections of any kind, also those that take no further request.
+    pub(super) open: AtomicU32,
     pub(crate) changed: Notify,
+}
+
+impl Vacancy {
+    /// Tells one of those who wait that there is room.
+    pub(crate) fn tell_one(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.changed.notify_one();
+        }
+    }
 }
 
 /// The right to one stream of a connection; given back when it is dropped.
@@ -56,7 +69,12 @@ pub(crate) struct Http2Stream(Arc<Http2Connection>);
 
 impl Http2Connection {
     /// Greets the peer and starts driving the connection.
-    pub(super) async fn handshake<I>(io: I, vacancy: Arc<Vacancy>) -> Result<Arc<Self>, h2::Error>
+    pub(super) async fn handshake<I>(
+        io: I,
+        vacancy: Arc<Vacancy>,
+        life: Arc<Life>,
+        open: Open,
+    ) -> Result<Arc<Self>, h2::Error>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -76,10 +94,10 @@ impl Http2Connection {
         let status = Arc::new(Status {
             closed: AtomicBool::new(false),
             streams: AtomicU32::new(0),
-            streams_max: AtomicU32::new(streams_max(driver.max_concurrent_send_streams())),
+            streams_max: AtomicU32::new(streams_max(driver.max_concurrent_send_streams(), &life)),
         });
-        tokio::spawn(drive(driver, heard, status.clone(), vacancy.clone()));
-        Ok(Arc::new(Self { sender, status, vacancy }))
+        tokio::spawn(drive(driver, heard, status.clone(), vacancy.clone(), life.clone(), open));
+        Ok(Arc::new(Self { sender, status, vacancy, life }))
     }
 
     /// Whether it takes no request any more: closed, told to go away, or out of stream numbers.
@@ -97,6 +115,11 @@ impl Http2Connection {
             .streams
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| (open < max).then_some(open + 1))
             .ok()?;
+        if !self.life.count_request() {
+            self.status.streams.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        self.life.touched.fetch_add(1, Ordering::Relaxed);
         Some(Http2Stream(self.clone()))
     }
 }
@@ -109,14 +132,18 @@ impl std::fmt::Debug for Http2Connection {
 
 impl Drop for Http2Stream {
     fn drop(&mut self) {
+        self.0.life.touched.fetch_add(1, Ordering::Relaxed);
         self.0.status.streams.fetch_sub(1, Ordering::Relaxed);
-        if self.0.vacancy.waiting.load(Ordering::Relaxed) > 0 {
-            self.0.vacancy.changed.notify_one();
-        }
+        self.0.vacancy.tell_one();
     }
 }
 
 impl Http2Stream {
+    /// The life of its connection.
+    pub(crate) fn life(&self) -> &Arc<Life> {
+        &self.0.life
+    }
+
     /// Sends a request; the future waits for the response's head, and does not hold the request.
     pub(in crate::connection) fn exchange(
         self,
@@ -179,29 +206,41 @@ async fn drive<I>(
     heard: Heard,
     status: Arc<Status>,
     vacancy: Arc<Vacancy>,
+    life: Arc<Life>,
+    open: Open,
 ) where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let pings = driver.ping_pong();
     let dead = async {
         match pings {
-            Some(pings) => until_dead(pings, heard, &status.streams).await,
+            Some(pings) => until_dead(pings, heard, &status.streams, life.terms.http2_keep_alive).await,
             None => std::future::pending().await,
         }
     };
     let driven = std::future::poll_fn(|cx| {
         let driven = Pin::new(&mut driver).poll(cx);
-        let max = streams_max(driver.max_concurrent_send_streams());
+        let max = streams_max(driver.max_concurrent_send_streams(), &life);
         if status.streams_max.swap(max, Ordering::Relaxed) < max {
             vacancy.changed.notify_waiters();
         }
         driven
     });
+    // What it carries then goes on, and its end is the connection's.
+    let over = async {
+        life.over(&status.streams).await;
+        if let Some(home) = life.home.upgrade() {
+            home.let_go(&life);
+        }
+        std::future::pending().await
+    };
     tokio::select! {
         _ = driven => {}
         () = dead => tracing::debug!("peer is dead: it did not answer a ping"),
+        () = over => {}
     }
     status.closed.store(true, Ordering::Release);
+    drop((driver, open));
     vacancy.changed.notify_waiters();
 }
 
@@ -236,7 +275,7 @@ fn is_over(stream: &mut SendStream<Bytes>) -> bool {
 fn failure(error: &h2::Error) -> Failure {
     let kind = match error.reason() {
         // h2 fails with a remote GOAWAY just those streams that are beyond its last stream.
-        _ if error.is_go_away() && error.is_remote() => FailureKind::Refused,
+        _ if error.is_go_away() && error.is_remote() => FailureKind::Left,
         Some(Reason::REFUSED_STREAM) if error.is_remote() => FailureKind::Refused,
         _ if error.is_reset() && error.is_remote() => FailureKind::Reset,
         // h2 itself ended the stream or the connection, for what it has read.
@@ -247,8 +286,8 @@ fn failure(error: &h2::Error) -> Failure {
     Failure::new(kind, error)
 }
 
-fn streams_max(allowed: usize) -> u32 {
-    u32::try_from(allowed).unwrap_or(u32::MAX).min(STREAMS_MAX)
+fn streams_max(allowed: usize, life: &Life) -> u32 {
+    u32::try_from(allowed).unwrap_or(u32::MAX).min(STREAMS_MAX).min(life.terms.streams_max)
 }
 
 /// What the peer may send on one stream before we have read it.

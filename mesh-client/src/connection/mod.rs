@@ -11,6 +11,7 @@ mod held;
 mod http1;
 mod http2;
 mod keep_alive;
+mod life;
 mod outside_tls;
 mod pump;
 mod silence;
@@ -28,8 +29,9 @@ use crate::upgrade::Upgrade;
 pub(crate) use carrier::Carrier;
 pub use connect::{ConnectError, ConnectErrorKind};
 pub(crate) use connect::{Connected, Connector, Opening, Target};
-pub(crate) use http1::{Http1Connection, Http1Stream, IdleHome};
+pub(crate) use http1::{Http1Connection, Http1Stream};
 pub(crate) use http2::{Http2Connection, Http2Stream, Vacancy};
+pub(crate) use life::{Home, Life, Making, Open};
 pub use outside_tls::Untrusted;
 pub(crate) use pump::Pump;
 
@@ -155,8 +157,10 @@ pub(crate) struct Failure {
 /// What happened to a request on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// The peer said that it did not look at the request (`REFUSED_STREAM`, `GOAWAY`).
+    /// The peer said that it did not look at the request (`REFUSED_STREAM`).
     Refused,
+    /// The peer goes away, and said that it did not look at the request (`GOAWAY`).
+    Left,
     /// The connection was gone before the request was written.
     Unsent,
     /// The peer ended this request alone.

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::IDLE_TIME_MAX;
+use mesh_core::resource::ConnectionTerms;
+
 use crate::connection::Http1Connection;
 
 /// Idle connections, the longest idle first.
@@ -14,11 +15,10 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// The connection used last that still lives; the dead are thrown away.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Http1Connection> {
+    /// The connection used last that still lives, on these terms; the others are thrown away.
+    pub(super) fn take(&mut self, terms: &ConnectionTerms, now: Instant) -> Option<Http1Connection> {
         while let Some((connection, since)) = self.connections.pop() {
-            let fresh = now.duration_since(since) < IDLE_TIME_MAX;
-            if fresh && connection.is_ready() {
+            if connection.life.terms == *terms && is_fit(&connection, since, now) {
                 return Some(connection);
             }
         }
@@ -36,12 +36,15 @@ impl Idle {
 
     /// Closes what has been idle for too long; false, and nobody sweeps any more, when nothing is left.
     pub(super) fn sweep(&mut self, now: Instant) -> bool {
-        self.connections.retain(|(connection, since)| {
-            now.duration_since(*since) < IDLE_TIME_MAX && connection.is_ready()
-        });
+        self.connections.retain(|(connection, since)| is_fit(connection, *since, now));
         self.watched = !self.connections.is_empty();
         self.watched
     }
+}
+
+fn is_fit(connection: &Http1Connection, since: Instant, now: Instant) -> bool {
+    let life = &connection.life;
+    now.duration_since(since) < life.idle_time() && !life.is_over(now) && connection.is_ready()
 }
 
 /// How many are kept.

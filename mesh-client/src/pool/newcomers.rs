@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mesh_core::balance::{Moment, Newcomers};
 use mesh_core::network::Network;
+use mesh_core::resource::ConnectionPool;
 use tokio::sync::Semaphore;
 
 use super::{Connecting, Pool};
@@ -32,15 +33,15 @@ impl Pool {
         let room = CONNECTED_MAX.saturating_sub(newcomers.connected);
         for endpoint in fastrand::choose_multiple(newcomers.endpoints, room) {
             let upstream = Upstream::of(newcomers.cluster, &endpoint.spec);
-            let pool = self.beside(Target::of(&endpoint.spec), upstream);
+            let pool = self.beside(Target::of(&endpoint.spec), upstream, newcomers.state.clone());
             if endpoint.state.transport.set(pool.clone()).is_err() {
                 continue;
             }
             endpoint.state.await_connection(Moment::now() + WAIT_MAX);
-            let timeout = newcomers.cluster.connect_timeout;
+            let settings = newcomers.cluster.connection_pool.clone();
             let cluster = Arc::clone(newcomers.state);
             runtime.spawn(async move {
-                connect(pool, timeout).await;
+                connect(pool, settings).await;
                 endpoint.state.end_wait();
                 cluster.changed();
             });
@@ -48,13 +49,14 @@ impl Pool {
     }
 }
 
-async fn connect(pool: Arc<Pool>, timeout: Duration) {
+async fn connect(pool: Arc<Pool>, settings: ConnectionPool) {
     tokio::time::sleep(SPREAD.mul_f64(fastrand::f64())).await;
     let arrivals = Arc::clone(&pool.arrivals);
     // Never closed.
     let Ok(_place) = arrivals.0.acquire().await else { return };
     if pool.begin_ahead() {
-        Connecting { pool, ended: false }.run(timeout).await;
+        let Some(making) = pool.making(&settings) else { return pool.dialling().given_up() };
+        Connecting { pool, ended: false }.run(making).await;
     }
 }
 

@@ -10,6 +10,7 @@ use mesh_core::balance::Endpoint;
 use mesh_core::health::{self, GRPC_PATH, HealthCheck, Probe};
 use mesh_core::identity::IdentitySource;
 use mesh_core::network::Network;
+use mesh_core::resource::ConnectionPool;
 use mesh_core::snapshot::Cluster;
 
 use super::ANSWER_BYTES_MAX;
@@ -123,7 +124,8 @@ impl Prober {
             let Way { identity, network } = self.way.clone();
             Pool::apart(identity, network, self.target.clone(), self.upstream.clone())
         });
-        let answered = attempt(pool, &self.check.timeout, &mut request, Keep::Nothing).await;
+        let settings = ConnectionPool { connect_timeout: self.check.timeout, ..ConnectionPool::DEFAULT };
+        let answered = attempt(pool, &settings, &mut request, Keep::Nothing).await;
         let (head, body) = answered.map_err(|failed| failed.error)?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
         Ok((head.status.as_u16(), body))

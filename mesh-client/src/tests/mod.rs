@@ -4,10 +4,13 @@ mod bad_input;
 mod body;
 mod channel;
 mod cors;
+mod counting;
 mod external_auth;
 mod fault;
 mod hash;
 mod identity;
+mod limits;
+mod lives;
 mod mirror;
 mod opaque;
 mod outside;
@@ -19,6 +22,7 @@ mod route;
 #[cfg(feature = "reqwest")]
 mod send_through;
 mod sticky;
+mod storms;
 mod upgrade;
 
 use std::net::SocketAddr;
@@ -30,12 +34,12 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use mesh_core::Mesh;
-use mesh_core::balance::{ClusterState, Endpoint};
+use mesh_core::balance::{ClusterState, Endpoint, EndpointState};
 use mesh_core::canonical::PathNormalization;
 use mesh_core::mesh::Parts;
 use mesh_core::resource::{
-    BalancerPolicy, ClusterSpec, EndpointSource, EndpointSpec, Health, Provenance, UpstreamProtocol,
-    UpstreamTls,
+    BalancerPolicy, ClusterSpec, ConnectionPool, EndpointSource, EndpointSpec, Health, Provenance,
+    UpstreamProtocol, UpstreamTls,
 };
 use mesh_core::route::{
     Forward, HeaderOperations, RetryCondition, RetryPolicy, Rewrite, Route, RouteAction, RouteFilters,
@@ -60,6 +64,7 @@ struct Setup {
     retry_on: &'static [RetryCondition],
     timeout: Option<Duration>,
     per_try_timeout: Option<Duration>,
+    pool: ConnectionPool,
 }
 
 impl Setup {
@@ -72,7 +77,8 @@ impl Setup {
             RetryCondition::ResetBeforeRequest,
         ];
         let (timeout, per_try_timeout) = (None, None);
-        Self { name: CLUSTER, addresses, tls, protocol, retries: 2, retry_on, timeout, per_try_timeout }
+        let (name, pool) = (CLUSTER, ConnectionPool::DEFAULT);
+        Self { name, addresses, tls, protocol, retries: 2, retry_on, timeout, per_try_timeout, pool }
     }
 
     fn cluster(&self) -> Arc<Cluster> {
@@ -89,10 +95,11 @@ impl Setup {
             outlier_detection: None,
             panic_threshold_percent: None,
             localities_weighted: false,
-            connect_timeout: Duration::from_secs(5),
             health_check: None,
+            connection_pool: self.pool.clone(),
             destination_rules: Vec::new(),
         };
+        let state = Arc::<ClusterState>::default();
         let endpoint = |address: &SocketAddr| Endpoint {
             spec: EndpointSpec {
                 address: *address,
@@ -105,10 +112,10 @@ impl Setup {
                 health: Health::Healthy,
                 mesh_mtls: true,
             },
-            state: Arc::default(),
+            state: Arc::new(EndpointState::new(state.clone())),
         };
         let endpoints = self.addresses.iter().map(endpoint).collect();
-        Arc::new(Cluster::new(Arc::new(spec), endpoints, Arc::<ClusterState>::default()))
+        Arc::new(Cluster::new(Arc::new(spec), endpoints, state.clone()))
     }
 
     fn forward(&self) -> RouteAction {

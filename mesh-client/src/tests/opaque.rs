@@ -105,7 +105,11 @@ fn connector(parts: Parts) -> MeshConnector {
 
 /// A connector by one rule to one cluster of these endpoints.
 fn to(addresses: &[SocketAddr]) -> MeshConnector {
-    let cluster = Setup::http2(addresses.iter().copied()).cluster();
+    connector_to(Setup::http2(addresses.iter().copied()).cluster())
+}
+
+/// A connector by one rule to that cluster.
+pub(super) fn connector_to(cluster: Arc<Cluster>) -> MeshConnector {
     connector(Parts { snapshot: snapshot_with(vec![rule(&[], &[1])], vec![cluster]), ..Parts::default() })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Outliers;
+use super::{Outliers, Usage};
 
 /// A cluster's runtime state; belongs to the `Mesh`, keyed by the cluster's name, and survives configuration changes.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub struct ClusterState {
     epoch: AtomicU64,
     /// Which endpoints are left alone, and how many have been.
     pub outliers: Outliers,
+    /// What is under way, which a circuit breaker limits.
+    pub usage: Usage,
 }
 
 impl ClusterState {

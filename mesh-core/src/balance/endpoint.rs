@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::latency::Latency;
 use super::outlier::OutlierRecord;
 use super::probed::Probed;
-use super::{ClusterState, Moment, Verdict};
+use super::{ClusterState, Moment, OpaqueConnection, Verdict};
 use crate::resource::{ClusterSpec, EndpointSpec, Health};
 
 /// An endpoint in the snapshot: its configuration and its state.
@@ -34,6 +34,7 @@ pub struct EndpointState {
     pub(super) outlier: OutlierRecord,
     /// Until then its first connection is waited for, in nanoseconds as a [`Moment`] has them.
     awaited_until: AtomicU64,
+    cluster: Arc<ClusterState>,
 }
 
 /// Whether an endpoint takes requests, and if not, why.
@@ -82,7 +83,7 @@ pub struct Newcomers<'a> {
     pub connected: usize,
 }
 
-/// A request under way; it counts until dropped.
+/// A request under way; it counts at its endpoint and its cluster until dropped.
 #[derive(Debug)]
 pub struct InFlight(Arc<EndpointState>);
 
@@ -120,10 +121,25 @@ impl EndpointState {
         self.awaited_until.store(0, Ordering::Relaxed);
     }
 
-    /// Counts an attempt, whose end is to be [reported](Self::report) once, and a request until the guard is dropped.
-    pub(crate) fn attempt(self: &Arc<Self>, now: Moment) -> InFlight {
-        self.latency.begin(now);
-        self.begin()
+    /// The state of an endpoint of that cluster.
+    pub fn new(cluster: Arc<ClusterState>) -> Self {
+        Self { cluster, ..Self::default() }
+    }
+
+    /// The cluster that it is of.
+    pub fn cluster(&self) -> &Arc<ClusterState> {
+        &self.cluster
+    }
+
+    /// Counts an attempt, whose end is to be [reported](Self::report) once, and a request until the guard is dropped; unless there
+    /// are `max` of the cluster already.
+    pub(crate) fn attempt(self: &Arc<Self>, max: u32, now: Moment) -> Option<InFlight> {
+        self.begin(max).inspect(|_| self.latency.begin(now))
+    }
+
+    /// The same of a connection of bytes.
+    pub(crate) fn connect(self: &Arc<Self>, max: u32, now: Moment) -> Option<OpaqueConnection> {
+        OpaqueConnection::new(self, max).inspect(|_| self.latency.begin(now))
     }
 
     /// Takes how an attempt ended, and after how long.
@@ -131,10 +147,12 @@ impl EndpointState {
         self.latency.end(verdict, elapsed, now);
     }
 
-    /// Counts a request until the guard is dropped.
-    pub fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+    /// Counts a request until the guard is dropped, unless there are `max` of the cluster already.
+    pub fn begin(self: &Arc<Self>, max: u32) -> Option<InFlight> {
+        self.cluster.usage.requests.add(max).then(|| {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            InFlight(Arc::clone(self))
+        })
     }
 }
 
@@ -167,6 +185,7 @@ impl Availability {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.cluster.usage.requests.remove();
     }
 }
 
@@ -177,8 +196,9 @@ mod tests {
     #[test]
     fn a_request_counts_until_it_is_dropped() {
         let state: Arc<EndpointState> = Arc::default();
-        let request = state.begin();
+        let request = state.begin(1);
         assert_eq!(state.in_flight.load(Ordering::Relaxed), 1);
+        assert!(state.begin(1).is_none());
         drop(request);
         assert_eq!(state.in_flight.load(Ordering::Relaxed), 0);
     }

@@ -65,7 +65,8 @@ impl EndpointStates {
                     None
                 }
             });
-            let kept = kept.unwrap_or_else(|| EndpointEntry { security, state: Arc::default() });
+            let begin = || Arc::new(EndpointState::new(Arc::clone(&entry.state)));
+            let kept = kept.unwrap_or_else(|| EndpointEntry { security, state: begin() });
             let state = &entry.endpoints.entry(spec.address).or_insert(kept).state;
             joined.push(Endpoint { spec, state: Arc::clone(state) });
         }
@@ -106,10 +107,9 @@ impl EndpointState {
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use super::*;
-    use crate::resource::{BalancerPolicy, EndpointSource};
+    use crate::resource::{BalancerPolicy, ConnectionPool, EndpointSource};
 
     #[derive(Debug, Default)]
     struct Closings(AtomicUsize, Mutex<Vec<(Vec<u16>, usize)>>);
@@ -143,8 +143,8 @@ mod tests {
             outlier_detection: None,
             panic_threshold_percent: None,
             localities_weighted: false,
-            connect_timeout: Duration::from_secs(1),
             health_check: None,
+            connection_pool: ConnectionPool::default(),
             destination_rules: Vec::new(),
         }
     }

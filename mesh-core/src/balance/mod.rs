@@ -20,7 +20,9 @@ mod moment;
 mod outlier;
 mod picker;
 mod probed;
+mod retry_budget;
 mod shares;
+mod usage;
 mod verdict;
 
 pub use cluster_state::ClusterState;
@@ -32,4 +34,5 @@ pub use outlier::{EjectionReason, Outliers};
 pub(crate) use outlier::{Ended, Watch};
 pub use picker::{PickPolicy, Picker};
 pub use probed::Probed;
+pub use usage::{Count, OpaqueConnection, OpenConnection, Place, Usage};
 pub use verdict::Verdict;

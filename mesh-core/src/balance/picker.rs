@@ -451,11 +451,11 @@ mod tests {
     #[test]
     fn the_less_busy_of_two_is_picked() {
         let endpoints = healthy(&[1, 1]);
-        let _busy = endpoints[0].state.begin();
+        let _busy = endpoints[0].state.begin(u32::MAX);
         assert_eq!(counts(BalancerPolicy::LeastRequest, &endpoints, 10), [0, 10]);
         let heavy = healthy(&[3, 1]);
-        let _three = [0, 0, 0].map(|at| heavy[at].state.begin());
-        let _one = heavy[1].state.begin();
+        let _three = [0, 0, 0].map(|at| heavy[at].state.begin(u32::MAX));
+        let _one = heavy[1].state.begin(u32::MAX);
         let equal = counts(BalancerPolicy::LeastRequest, &heavy, 1000);
         assert!(equal[0].abs_diff(750) < 60, "{equal:?}");
     }
@@ -523,7 +523,7 @@ mod tests {
                 for (hash, tried) in [(None, &[][..]), (Some(7), &[]), (Some(7), &tried)] {
                     let picked =
                         picker.pick(&endpoints, &mut rng, hash, tried, Moment::START).expect("an endpoint");
-                    drop(picked.state.begin());
+                    drop(picked.state.begin(u32::MAX));
                 }
             });
             assert_eq!(measured.count_total, 0);

@@ -10,6 +10,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::resource::TcpKeepAlive;
+
 /// A connection before TLS.
 #[derive(Debug)]
 pub enum Socket {
@@ -83,6 +85,25 @@ impl Socket {
         #[cfg(not(target_os = "linux"))]
         let _ = liveness;
         Ok(())
+    }
+
+    /// Has the kernel look whether the peer is there while nothing is sent.
+    ///
+    /// # Errors
+    /// Where the connection is gone, or the kernel does not take the times.
+    pub fn set_keep_alive(&self, keep_alive: &TcpKeepAlive) -> io::Result<()> {
+        let Self::Tcp(tcp) = self else { return Ok(()) };
+        let mut probing = TcpKeepalive::new();
+        if let Some(time) = keep_alive.time {
+            probing = probing.with_time(time);
+        }
+        if let Some(interval) = keep_alive.interval {
+            probing = probing.with_interval(interval);
+        }
+        if let Some(probes) = keep_alive.probes {
+            probing = probing.with_retries(probes);
+        }
+        SockRef::from(tcp).set_tcp_keepalive(&probing)
     }
 
     /// The address at this end.
@@ -225,5 +246,22 @@ mod tests {
         drop(left);
         assert_eq!(right.peek().await.unwrap(), None);
         assert_eq!(right.write(b"a").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_probes_as_it_is_told() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let socket = Socket::Tcp(tcp);
+        let [minute, second] = [60, 2].map(Duration::from_secs);
+        let told = TcpKeepAlive { probes: Some(7), time: Some(minute), interval: Some(second) };
+        socket.expect(Liveness::Host).unwrap();
+        socket.set_keep_alive(&told).unwrap();
+        let Socket::Tcp(tcp) = &socket else { unreachable!("it is TCP") };
+        let kernel = SockRef::from(tcp);
+        assert!(kernel.keepalive().unwrap());
+        assert_eq!(kernel.tcp_keepalive_time().unwrap(), minute);
+        assert_eq!(kernel.tcp_keepalive_interval().unwrap(), second);
+        assert_eq!(kernel.tcp_keepalive_retries().unwrap(), 7);
     }
 }

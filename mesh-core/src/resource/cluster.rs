@@ -2,7 +2,6 @@
 
 use std::mem::take;
 use std::sync::Arc;
-use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, LbPolicy, TransportSocketMatch,
@@ -19,7 +18,8 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use http::StatusCode;
 
 use super::connection_manager::from_ads;
-use super::invalid::{Inside, Invalid, duration, each, holds, nothing_else, unpack};
+use super::connection_pool::ConnectionPool;
+use super::invalid::{Inside, Invalid, each, holds, nothing_else, unpack};
 use super::metadata::Facts;
 use super::outlier_detection::error_statuses;
 use super::{
@@ -56,10 +56,10 @@ pub struct ClusterSpec {
     pub panic_threshold_percent: Option<u8>,
     /// Whether localities have weights, rather than endpoints alone.
     pub localities_weighted: bool,
-    /// How long a connect (TCP and TLS) may take.
-    pub connect_timeout: Duration,
     /// What its endpoints are asked in the background, if they are.
     pub health_check: Option<HealthCheck>,
+    /// How many connections and requests there may be, and how connections live.
+    pub connection_pool: ConnectionPool,
     /// The DestinationRules that shaped it.
     pub destination_rules: Vec<Provenance>,
 }
@@ -137,17 +137,13 @@ impl ClusterSpec {
         if !matches.is_empty() && matches!(tls, UpstreamTls::Outside(_)) {
             return Err(Invalid::new("transport_socket_matches", "go with the mesh's own TLS alone"));
         }
-        let (protocol, error_statuses) = protocol(&mut wire, &tls)?;
+        let (protocol, connection_pool, error_statuses) = connections(&mut wire, &tls)?;
         let (balancer, localities_weighted) = balancer(&mut wire)?;
         let outlier_detection = take(&mut wire.outlier_detection)
             .map(|wire| OutlierDetection::parse(wire, error_statuses))
             .transpose()
             .inside("outlier_detection")?;
         let panic_threshold_percent = panic_threshold(&mut wire).inside("common_lb_config")?;
-        let connect_timeout = match take(&mut wire.connect_timeout) {
-            Some(timeout) => duration("connect_timeout", timeout)?,
-            None => CONNECT_TIMEOUT,
-        };
         let health_check = health_check::parse(take(&mut wire.health_checks))?;
         // A name for Envoy's own statistics.
         wire.alt_stat_name.clear();
@@ -166,8 +162,8 @@ impl ClusterSpec {
             outlier_detection,
             panic_threshold_percent,
             localities_weighted,
-            connect_timeout,
             health_check,
+            connection_pool,
         })
     }
 }
@@ -206,16 +202,19 @@ fn plaintext_mark(wire: TransportSocketMatch) -> Result<(), Invalid> {
     }
 }
 
-/// Which HTTP is spoken, and the answers that count as failures.
-fn protocol(wire: &mut Cluster, tls: &UpstreamTls) -> Result<(UpstreamProtocol, Vec<StatusCode>), Invalid> {
+/// Which HTTP is spoken, all else that is said of connections, and the answers that count as failures.
+fn connections(
+    wire: &mut Cluster,
+    tls: &UpstreamTls,
+) -> Result<(UpstreamProtocol, ConnectionPool, Vec<StatusCode>), Invalid> {
     let field = "typed_extension_protocol_options";
-    let mut options = take(&mut wire.typed_extension_protocol_options);
-    let http = options.remove(HTTP_PROTOCOL_OPTIONS);
-    if let Some(other) = options.keys().next() {
+    let http = wire.typed_extension_protocol_options.remove(HTTP_PROTOCOL_OPTIONS);
+    let is_said = http.is_some();
+    let mut http = http.map_or(Ok(HttpProtocolOptions::default()), |http| unpack(&http)).inside(field)?;
+    let pool = ConnectionPool::parse(wire, &mut http)?;
+    if let Some(other) = take(&mut wire.typed_extension_protocol_options).keys().next() {
         return Err(Invalid::new(field, format!("`{other}` is not supported by this mesh")));
     }
-    let Some(http) = http else { return Ok((UpstreamProtocol::Http1, Vec::new())) };
-    let mut http: HttpProtocolOptions = unpack(&http).inside(field)?;
     let protocol = match take(&mut http.upstream_protocol_options) {
         Some(UpstreamProtocolOptions::AutoConfig(_)) if *tls != UpstreamTls::Plaintext => {
             UpstreamProtocol::Auto
@@ -228,11 +227,12 @@ fn protocol(wire: &mut Cluster, tls: &UpstreamTls) -> Result<(UpstreamProtocol, 
             Some(ProtocolConfig::Http2ProtocolOptions(_)) => UpstreamProtocol::Http2,
             _ => return Err(Invalid::new(field, "is neither HTTP/1.1 nor HTTP/2")),
         },
+        None if !is_said => UpstreamProtocol::Http1,
         _ => return Err(Invalid::new(field, "is neither explicit_http_config nor auto_config")),
     };
     let error_statuses = error_statuses(take(&mut http.outlier_detection)).inside(field)?;
     nothing_else(&http).inside(field)?;
-    Ok((protocol, error_statuses))
+    Ok((protocol, pool, error_statuses))
 }
 
 /// Rounded to whole hundredths, as by Envoy.
@@ -291,5 +291,3 @@ fn preferred(config: &Any) -> Result<Option<(BalancerPolicy, bool)>, Invalid> {
 pub(super) const TLS_MODE: &str = "tlsMode";
 pub(super) const TLS_DISABLED: &str = "disabled";
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-/// Istio's default.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

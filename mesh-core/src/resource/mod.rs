@@ -2,6 +2,7 @@
 
 pub mod cluster;
 mod connection_manager;
+pub mod connection_pool;
 pub mod dns;
 pub mod endpoint;
 mod ext_authz;
@@ -33,6 +34,9 @@ use envoy_types::pb::envoy::config::listener::v3::Listener;
 use prost::Message;
 
 pub use cluster::{BalancerPolicy, ClusterSpec, EndpointSource, UpstreamProtocol, UpstreamTls};
+pub use connection_pool::{
+    CircuitBreaker, ConnectionPool, ConnectionTerms, Http2KeepAlive, RetryBudget, TcpKeepAlive,
+};
 pub use dns::{DnsAddresses, DnsEndpoints, DnsTarget};
 pub use endpoint::{EndpointSpec, EndpointsSpec, Health, address_of_pipe};
 pub use inbound::{InboundListener, MtlsMode};

@@ -64,8 +64,10 @@ pub enum RetryCondition {
 pub enum Outcome {
     /// No connection to the endpoint.
     NotConnected,
-    /// The endpoint said that it did not look at the request (`REFUSED_STREAM`, `GOAWAY`).
+    /// The endpoint said that it did not look at the request (`REFUSED_STREAM`).
     Refused,
+    /// It is going away and did not look at the request (`GOAWAY`).
+    Left,
     /// The connection was gone before the request was written.
     NotSent,
     /// Reset or broken, and nobody knows how far the endpoint had come.
@@ -84,7 +86,12 @@ pub enum Outcome {
 impl Outcome {
     /// Whether it is certain that the endpoint did nothing with the request.
     pub fn is_unprocessed(self) -> bool {
-        matches!(self, Self::NotConnected | Self::Refused | Self::NotSent)
+        matches!(self, Self::NotConnected | Self::Refused | Self::Left | Self::NotSent)
+    }
+
+    /// Whether the endpoint had work of it, so that asking again adds to a service's load.
+    pub fn has_reached(self) -> bool {
+        !matches!(self, Self::NotConnected | Self::Left | Self::NotSent)
     }
 
     /// Whether Envoy tells it as a reset of the stream.
@@ -128,7 +135,7 @@ impl RetryPolicy {
             RetryCondition::Reset => reset,
             RetryCondition::ResetBeforeRequest => outcome.is_unprocessed(),
             RetryCondition::ConnectFailure => outcome == Outcome::NotConnected,
-            RetryCondition::RefusedStream => outcome == Outcome::Refused,
+            RetryCondition::RefusedStream => matches!(outcome, Outcome::Refused | Outcome::Left),
             RetryCondition::Retriable4xx => status == Some(StatusCode::CONFLICT),
             RetryCondition::RetriableStatusCodes => {
                 status.is_some_and(|status| self.status_codes.contains(&status))
@@ -212,8 +219,14 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_
 mod tests {
     use super::*;
 
-    const RESETS: [Outcome; 5] =
-        [Outcome::NotConnected, Outcome::Refused, Outcome::NotSent, Outcome::Reset, Outcome::TimedOut];
+    const RESETS: [Outcome; 6] = [
+        Outcome::NotConnected,
+        Outcome::Refused,
+        Outcome::Left,
+        Outcome::NotSent,
+        Outcome::Reset,
+        Outcome::TimedOut,
+    ];
 
     fn answered(status: u16, grpc_status: Option<u16>) -> Outcome {
         Outcome::Answered { status: StatusCode::from_u16(status).expect("a status"), grpc_status }
@@ -240,14 +253,14 @@ mod tests {
 
     #[test]
     fn each_condition_repeats_what_it_names() {
-        use Outcome::{NotConnected, NotSent, Refused};
+        use Outcome::{Left, NotConnected, NotSent, Refused};
         let server_errors: Vec<u16> = (500..600).collect();
         check("5xx", &RESETS, &server_errors, &[]);
         check("gateway-error", &RESETS, &[502, 503, 504], &[]);
         check("reset", &RESETS, &[], &[]);
-        check("reset-before-request", &[NotConnected, Refused, NotSent], &[], &[]);
+        check("reset-before-request", &[NotConnected, Refused, Left, NotSent], &[], &[]);
         check("connect-failure", &[NotConnected], &[], &[]);
-        check("refused-stream", &[Refused], &[], &[]);
+        check("refused-stream", &[Refused, Left], &[], &[]);
         check("retriable-4xx", &[], &[409], &[]);
         check("retriable-status-codes", &[], &[418], &[]);
         check("cancelled", &[], &[], &[1]);

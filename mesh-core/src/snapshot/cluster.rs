@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::balance::{ClusterState, Ended, Endpoint, InFlight, Moment, Picker, Verdict, Watch};
+use crate::balance::{
+    ClusterState, Ended, Endpoint, InFlight, Moment, OpaqueConnection, Picker, Verdict, Watch,
+};
 use crate::resource::{BalancerPolicy, ClusterSpec};
 use crate::route::{HashPolicy, Session};
 
@@ -82,9 +84,14 @@ impl Cluster {
     }
 
     /// Begins an attempt at one of its endpoints, whose end is to be [reported](Self::report). The request counts as in flight
-    /// until the guard is dropped, which may be later.
-    pub fn begin(&self, endpoint: &Endpoint, now: Moment) -> InFlight {
-        endpoint.state.attempt(now)
+    /// until the guard is dropped, which may be later. None where the cluster has all the requests that it may have.
+    pub fn begin(&self, endpoint: &Endpoint, now: Moment) -> Option<InFlight> {
+        endpoint.state.attempt(self.spec.connection_pool.breaker.requests_max, now)
+    }
+
+    /// The same of a connection of bytes.
+    pub fn connect(&self, endpoint: &Endpoint, now: Moment) -> Option<OpaqueConnection> {
+        endpoint.state.connect(self.spec.connection_pool.breaker.connections_max, now)
     }
 
     /// Takes how an attempt that began ended, and after how long: once of each, also of those that were given up.

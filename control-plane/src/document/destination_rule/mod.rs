@@ -1,13 +1,15 @@
 //! DestinationRule: how a host's endpoints are grouped into subsets, chosen and spoken to.
 //!
-//! Subsets, balancers, `outlierDetection` and `tls` are honoured; the other blocks of a traffic policy are read for their
+//! Subsets, balancers, `connectionPool`, `outlierDetection`, `retryBudget` and `tls` are honoured; the other blocks of a traffic policy are read for their
 //! errors and refused by name.
 
+mod connection_pool;
 mod load_balancer;
 mod outlier_detection;
 mod tls;
 mod traffic_policy;
 
+pub use connection_pool::PoolSettings;
 pub use load_balancer::LoadBalancer;
 pub use outlier_detection::OutlierSettings;
 pub use tls::{TlsMode, TlsSettings};

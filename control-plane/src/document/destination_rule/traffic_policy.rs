@@ -2,11 +2,14 @@
 //!
 //! A block is overridden as a whole (ISTIO-FIELDS §2.4), so each is optional on its own.
 
+use mesh_core::resource::RetryBudget;
+
 use super::super::fields::Fields;
 use super::super::finding::Code;
-use super::super::scalar::{boolean, choice, duration, duration_or_zero, integer, number, port, unsigned};
-use super::super::value::{Value, object};
+use super::super::scalar::{choice, port};
+use super::super::value::object;
 use super::super::yaml::Span;
+use super::connection_pool::{PoolSettings, connection_pool, retry_budget};
 use super::load_balancer::{self, LoadBalancer};
 use super::outlier_detection::{self, OutlierSettings};
 use super::tls::{self, TlsSettings};
@@ -18,6 +21,8 @@ pub struct TrafficPolicy {
     pub span: Span,
     /// What holds for all ports that have no settings of their own.
     pub blocks: PolicyBlocks,
+    /// How many retries there may be, on whichever port.
+    pub retry_budget: Option<RetryBudget>,
     /// Ports that do; the first entry of a port counts.
     pub ports: Vec<PortPolicy>,
 }
@@ -27,6 +32,8 @@ pub struct TrafficPolicy {
 pub struct PolicyBlocks {
     /// How an endpoint is chosen.
     pub load_balancer: Option<LoadBalancer>,
+    /// How many connections and requests there may be.
+    pub connection_pool: Option<Box<PoolSettings>>,
     /// How endpoints that fail are left alone.
     pub outlier_detection: Option<Box<OutlierSettings>>,
     /// How connections are secured.
@@ -55,6 +62,7 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
     let policy = TrafficPolicy {
         span: fields.span(),
         blocks: blocks(fields),
+        retry_budget: fields.optional("retryBudget", object(retry_budget)).flatten(),
         ports: fields.list("portLevelSettings", object(port_level)),
     };
     unique_ports(fields, &policy.ports);
@@ -62,7 +70,6 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>) -> TrafficPolicy {
     fields.unsupported("proxyProtocol", |value| {
         value.object(|fields| fields.optional("version", choice(&[("V1", 0, ()), ("V2", 1, ())])))
     });
-    fields.unsupported("retryBudget", object(retry_budget));
     says_something(
         fields,
         &[
@@ -88,10 +95,10 @@ fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
 fn blocks(fields: &mut Fields<'_, '_>) -> PolicyBlocks {
     let blocks = PolicyBlocks {
         load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)),
+        connection_pool: fields.optional("connectionPool", object(connection_pool)).map(Box::new),
         outlier_detection: fields.optional("outlierDetection", object(outlier_detection::decode)),
         tls: fields.optional("tls", object(tls::decode)),
     };
-    fields.unsupported("connectionPool", object(connection_pool));
     blocks
 }
 
@@ -116,58 +123,6 @@ fn unique_ports(fields: &mut Fields<'_, '_>, ports: &[PortPolicy]) {
     }
 }
 
-fn connection_pool(fields: &mut Fields<'_, '_>) {
-    fields.optional("tcp", object(tcp_pool));
-    fields.optional("http", object(http_pool));
-    if !fields.has("tcp") && !fields.has("http") {
-        fields.missing("", "limits nothing", "add `tcp` or `http`");
-    }
-}
-
-/// A count, for which 0 means the default.
-fn count(value: Value<'_, '_>) -> i64 {
-    integer(0, i64::from(i32::MAX))(value)
-}
-
-fn tcp_pool(fields: &mut Fields<'_, '_>) {
-    fields.optional("maxConnections", count);
-    fields.optional("connectTimeout", duration);
-    fields.optional("maxConnectionDuration", duration);
-    fields.optional("idleTimeout", duration);
-    fields.optional("tcpKeepalive", |value| {
-        value.object(|fields| {
-            fields.optional("probes", unsigned);
-            fields.optional("time", duration);
-            fields.optional("interval", duration);
-        })
-    });
-}
-
-fn http_pool(fields: &mut Fields<'_, '_>) {
-    for limit in [
-        "http1MaxPendingRequests",
-        "http2MaxRequests",
-        "maxRequestsPerConnection",
-        "maxRetries",
-        "maxConcurrentStreams",
-    ] {
-        fields.optional(limit, count);
-    }
-    fields.optional("idleTimeout", duration);
-    let upgrades = [("DEFAULT", 0, false), ("DO_NOT_UPGRADE", 1, false), ("UPGRADE", 2, true)];
-    let upgrade = fields.or_default("h2UpgradePolicy", choice(&upgrades));
-    let client = fields.or_default("useClientProtocol", boolean);
-    fields.optional("http2KeepAlive", |value| {
-        value.object(|fields| {
-            fields.optional("interval", duration);
-            fields.optional("timeout", duration);
-        })
-    });
-    if upgrade && client {
-        fields.conflict("useClientProtocol", "excludes `h2UpgradePolicy: UPGRADE`", "keep one of the two");
-    }
-}
-
 fn tunnel(fields: &mut Fields<'_, '_>) {
     fields.optional("protocol", |value| {
         super::super::name::checked(value, |protocol| {
@@ -180,10 +135,4 @@ fn tunnel(fields: &mut Fields<'_, '_>) {
     });
     fields.required("targetHost", super::super::name::plain_host);
     fields.required("targetPort", port);
-}
-
-fn retry_budget(fields: &mut Fields<'_, '_>) {
-    fields.optional("percent", number(0.0, 100.0));
-    fields.optional("minRetryConcurrency", unsigned);
-    fields.optional("budgetInterval", duration_or_zero);
 }

@@ -77,7 +77,7 @@ fn destination_rules() {
     found("mode: DISABLE, sni: a.com", Code::Suspicious, "sni");
     row(
         "{host: a, trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}, outlierDetection: {interval: 2s}}}",
-        &[(Code::UnsupportedField, "trafficPolicy.connectionPool")],
+        &[],
     );
     let outliers =
         |settings: &str| format!("{{host: a, trafficPolicy: {{outlierDetection: {{{settings}}}}}}}");
@@ -105,9 +105,28 @@ fn destination_rules() {
     let field = |rest: &str| format!("trafficPolicy.portLevelSettings[0]{rest}");
     row(&ports("{loadBalancer: {simple: RANDOM}}"), &[(Code::MissingField, &field(".port"))]);
     row(&ports("{port: {number: 80}}"), &[(Code::MissingField, &field(""))]);
+    row(&ports("{port: {number: 80}, connectionPool: {tcp: {maxConnections: 7}}}"), &[]);
+    let pool = |part: &str| format!("{{host: a, trafficPolicy: {{connectionPool: {{{part}}}}}}}");
+    let field = |name: &str| format!("trafficPolicy.connectionPool.{name}");
     row(
-        &ports("{port: {number: 80}, connectionPool: {tcp: {maxConnections: 7}}}"),
-        &[(Code::UnsupportedField, &field(".connectionPool"))],
+        &pool(
+            "tcp: {maxConnections: 0, connectTimeout: 1s, idleTimeout: 2s, maxConnectionDuration: 1h, tcpKeepalive: {probes: 3, time: 1m, interval: 1s}}, \
+             http: {http1MaxPendingRequests: 1, http2MaxRequests: 1, maxRetries: 1, maxRequestsPerConnection: 1, maxConcurrentStreams: 9, idleTimeout: 3s, \
+             h2UpgradePolicy: UPGRADE, http2KeepAlive: {interval: 10s, timeout: 2s}}",
+        ),
+        &[],
+    );
+    row(&pool(""), &[(Code::MissingField, "trafficPolicy.connectionPool")]);
+    row(&pool("tcp: {maxConnections: -1}"), &[(Code::InvalidValue, &field("tcp.maxConnections"))]);
+    row(&pool("http: {http2KeepAlive: {}}"), &[(Code::MissingField, &field("http.http2KeepAlive.interval"))]);
+    row(&pool("http: {useClientProtocol: true}"), &[(Code::NoEffect, &field("http.useClientProtocol"))]);
+    row(
+        "{host: a, trafficPolicy: {retryBudget: {percent: 12.5, minRetryConcurrency: 0, budgetInterval: 0s}}}",
+        &[],
+    );
+    row(
+        "{host: a, trafficPolicy: {retryBudget: {percent: 101}}}",
+        &[(Code::InvalidValue, "trafficPolicy.retryBudget.percent")],
     );
     row(
         &ports("{port: {number: 80}, tls: {mode: DISABLE}}, {port: {number: 80}, tls: {mode: ISTIO_MUTUAL}}"),

@@ -11,7 +11,8 @@ use super::*;
 use crate::balance::EndpointStates;
 use crate::resource::outlier_detection::{Consecutive, FailurePercentage, SuccessRate};
 use crate::resource::{
-    BalancerPolicy, ClusterSpec, EndpointSource, EndpointSpec, Health, UpstreamProtocol, UpstreamTls,
+    BalancerPolicy, ClusterSpec, ConnectionPool, EndpointSource, EndpointSpec, Health, UpstreamProtocol,
+    UpstreamTls,
 };
 use crate::snapshot::Cluster;
 
@@ -105,7 +106,7 @@ fn cluster(
         localities_weighted: false,
         outlier_detection,
         panic_threshold_percent: None,
-        connect_timeout: SECOND,
+        connection_pool: ConnectionPool::default(),
         health_check: None,
         destination_rules: Vec::new(),
     };

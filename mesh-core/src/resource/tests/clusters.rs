@@ -4,7 +4,7 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, EdsClusterConfig, TransportSocketMatch,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{
-    CircuitBreakers, Cluster, LoadBalancingPolicy, load_balancing_policy::Policy,
+    Cluster, LoadBalancingPolicy, load_balancing_policy::Policy,
 };
 use envoy_types::pb::envoy::config::core::v3::{
     Http2ProtocolOptions, TransportSocket, TypedExtensionConfig, transport_socket,
@@ -71,7 +71,7 @@ fn tls(validation: CertificateValidationContext) -> UpstreamTlsContext {
     }
 }
 
-fn protocol(options: UpstreamProtocolOptions) -> [(String, Any); 1] {
+pub(super) fn protocol(options: UpstreamProtocolOptions) -> [(String, Any); 1] {
     let http =
         HttpProtocolOptions { upstream_protocol_options: Some(options), ..HttpProtocolOptions::default() };
     [("envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(), pack_any(http))]
@@ -154,8 +154,12 @@ fn a_cluster_is_read_with_all_that_it_says() {
         outlier_detection: None,
         panic_threshold_percent: None,
         localities_weighted: false,
-        connect_timeout: Duration::from_secs(3),
         health_check: None,
+        connection_pool: ConnectionPool {
+            connect_timeout: Duration::from_secs(3),
+            breaker: CircuitBreaker::default(),
+            terms: ConnectionTerms::DEFAULT,
+        },
         destination_rules: vec![Provenance {
             document: Some("DestinationRule/default/reviews".into()),
             at: Some("reviews.yaml:40".into()),
@@ -182,7 +186,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!((&*plain.host, plain.port), ("c", 0));
     assert_eq!((&plain.tls, plain.protocol), (&UpstreamTls::Plaintext, UpstreamProtocol::Http1));
     assert_eq!(
-        (&plain.balancer, plain.connect_timeout),
+        (&plain.balancer, plain.connection_pool.connect_timeout),
         (&BalancerPolicy::RoundRobin, Duration::from_secs(10))
     );
 }
@@ -256,7 +260,6 @@ fn a_cluster_that_cannot_be_honoured_is_refused() {
         |cluster| cluster.load_balancing_policy = balancers(vec![pack_any(three)]),
         "load_balancing_policy.choice_count",
     );
-    refused(|cluster| cluster.circuit_breakers = Some(CircuitBreakers::default()), "circuit_breakers");
     refused(|cluster| cluster.transport_socket = None, "typed_extension_protocol_options");
     refused(
         |cluster| cluster.connect_timeout = Some(protobuf::Duration { seconds: -1, nanos: 0 }),

@@ -1,6 +1,7 @@
 //! Resources as control planes send them, and what is refused. Each file builds one good message and spoils it.
 
 mod clusters;
+mod connection_pools;
 mod endpoints;
 mod ext_authz;
 mod filters;

@@ -6,8 +6,9 @@ use crate::authz::Policy;
 use crate::canonical::PathNormalization;
 use crate::context::PROPAGATED_BY_DEFAULT;
 use crate::resource::{
-    BLOCK_ALL, BalancerPolicy, DnsAddresses, DnsEndpoints, DnsTarget, EndpointSpec, EndpointsSpec, Health,
-    MtlsMode, OpaqueSpec, Provenance, RequestSpec, Takes, UpstreamProtocol, UpstreamTls,
+    BLOCK_ALL, BalancerPolicy, ConnectionPool, DnsAddresses, DnsEndpoints, DnsTarget, EndpointSpec,
+    EndpointsSpec, Health, MtlsMode, OpaqueSpec, Provenance, RequestSpec, Takes, UpstreamProtocol,
+    UpstreamTls,
 };
 use crate::route::RouteTable;
 
@@ -62,8 +63,8 @@ fn cluster_with(name: &str, balancer: BalancerPolicy) -> Update {
         outlier_detection: None,
         panic_threshold_percent: None,
         localities_weighted: false,
-        connect_timeout: Duration::from_secs(1),
         health_check: None,
+        connection_pool: ConnectionPool::default(),
         destination_rules: Vec::new(),
     })))
 }

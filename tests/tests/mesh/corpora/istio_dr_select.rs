@@ -129,7 +129,6 @@ fn valid(document: &Value) -> Value {
     }
     document["metadata"]["name"] = json!(text(&document["metadata"], "name").to_ascii_lowercase());
     if let Some(policy) = document["spec"].get_mut("trafficPolicy").and_then(Value::as_object_mut) {
-        drop(policy.shift_remove("connectionPool"));
         policy.insert("tls".to_owned(), json!({"mode": "ISTIO_MUTUAL"}));
     }
     document

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use mesh_client::{MeshChannel, MeshClient, MeshConnector};
@@ -33,6 +34,7 @@ pub(super) struct Ask {
     caller: Caller,
     way: Way,
     times: usize,
+    pace: Pace,
     see: See,
 }
 
@@ -43,6 +45,15 @@ enum Way {
     Grpc,
     /// On a connection of bytes, in TLS of the application's own under a server name.
     Bytes(Option<&'static str>),
+}
+
+/// When the next of several calls is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// So long after the answer to the one before.
+    After(Duration),
+    /// At once, with all the others.
+    Together,
 }
 
 /// What is looked at. Where there is none of it, that is `-`.
@@ -79,6 +90,10 @@ pub(super) enum See {
     Resumed(&'static str),
     /// The attributes of a cookie that is set.
     Attributes,
+    /// On how many connections the calls came.
+    Connections,
+    /// How many calls came to somebody more than once: `all`, or `not all`.
+    Retried,
 }
 
 /// A GET by the caller `home`; a mere path is asked of `one:9080`.
@@ -91,6 +106,7 @@ pub(super) fn get(url: &str) -> Ask {
         caller: Caller::Home,
         way: Way::Http,
         times: 1,
+        pace: Pace::After(Duration::ZERO),
         see: See::Answer,
     }
 }
@@ -138,23 +154,45 @@ impl Ask {
         Self { times, ..self }
     }
 
+    /// So often, so long after the answer to the one before.
+    pub(super) fn apart(self, times: usize, pause: Duration) -> Self {
+        Self { times, pace: Pace::After(pause), ..self }
+    }
+
+    /// So often at the same time.
+    pub(super) fn together(self, times: usize) -> Self {
+        Self { times, pace: Pace::Together, ..self }
+    }
+
     /// Asks, once or as often as is said.
     pub(super) async fn observe(&self, fleet: &Fleet) -> Observation {
         let mut answers: Vec<Answer> = Vec::new();
-        for _ in 0..self.times {
-            let call = format!("{:016x}", fastrand::u64(..));
-            let start = Instant::now();
-            let answer = tokio::time::timeout(PATIENCE, async {
-                match self.caller {
-                    Caller::Home => self.call(fleet, 0, &call).await,
-                    Caller::Away => self.call(fleet, 1, &call).await,
-                    Caller::Stranger => self.as_stranger(fleet, &call).await,
+        match self.pace {
+            Pace::Together => answers = join_all((0..self.times).map(|_| self.ask(fleet))).await,
+            Pace::After(pause) => {
+                for number in 0..self.times {
+                    if number > 0 && !pause.is_zero() {
+                        tokio::time::sleep(pause).await;
+                    }
+                    answers.push(self.ask(fleet).await);
                 }
-            });
-            let (status, headers, body) = answer.await.unwrap_or_default();
-            answers.push(Answer { call, status, headers, body, took: start.elapsed() });
+            }
         }
         Observation { see: self.see, answers }
+    }
+
+    async fn ask(&self, fleet: &Fleet) -> Answer {
+        let call = format!("{:016x}", fastrand::u64(..));
+        let start = Instant::now();
+        let answer = tokio::time::timeout(PATIENCE, async {
+            match self.caller {
+                Caller::Home => self.call(fleet, 0, &call).await,
+                Caller::Away => self.call(fleet, 1, &call).await,
+                Caller::Stranger => self.as_stranger(fleet, &call).await,
+            }
+        });
+        let (status, headers, body) = answer.await.unwrap_or_default();
+        Answer { call, status, headers, body, took: start.elapsed() }
     }
 
     async fn call(&self, fleet: &Fleet, caller: usize, call: &str) -> (StatusCode, HeaderMap, String) {
@@ -290,6 +328,14 @@ impl Observation {
             See::Attributes => {
                 let cookie = header(&answer.headers, "set-cookie");
                 cookie.split_once("; ").map_or("-", |(_, attributes)| attributes).to_owned()
+            }
+            See::Connections => {
+                let connections = got.iter().filter_map(|got| got.facts.connection);
+                connections.collect::<BTreeSet<_>>().len().to_string()
+            }
+            See::Retried => {
+                let all = self.answers.iter().all(|answer| log.of(&answer.call).len() > 1);
+                if all { "all".to_owned() } else { "not all".to_owned() }
             }
             See::Again => {
                 let twice = |answer: &Answer| {

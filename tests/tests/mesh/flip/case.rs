@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::ask::Ask;
 
 /// A case of the table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Case {
     /// Below `spec`, as `known_fields` lists it.
     pub(super) field: String,

@@ -2,6 +2,7 @@
 
 use super::ask::{Ask, See, get};
 use super::case::{Case, case, document, named};
+use super::connection_pool;
 use super::outlier_detection;
 use super::preference::{self, OUTLIERS};
 
@@ -11,6 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(hashes());
     cases.extend(preferences());
     cases.extend(tls());
+    cases.extend(connection_pool::cases());
     cases.extend(outlier_detection::cases());
     cases
 }
@@ -48,7 +50,7 @@ fn through(host: &str, subset: &str) -> String {
 }
 
 /// A policy of a host, and one of a subset to which all its requests are led, with the paths to them.
-fn places(host: &str, policy: &str) -> [(&'static str, String); 2] {
+pub(super) fn places(host: &str, policy: &str) -> [(&'static str, String); 2] {
     let whole = document("DestinationRule", &format!("host: {host}, trafficPolicy: {{{policy}}}"));
     let subset = format!("host: {host}, subsets: [{{name: all, trafficPolicy: {{{policy}}}}}]");
     let subset = format!("{}{}", document("DestinationRule", &subset), through(host, "all"));

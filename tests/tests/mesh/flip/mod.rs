@@ -30,6 +30,7 @@
 
 mod ask;
 mod case;
+mod connection_pool;
 mod coverage;
 mod destination_rule;
 mod fleet;

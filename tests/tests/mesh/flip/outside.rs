@@ -130,7 +130,7 @@ async fn serve(teller: Teller, tls: Option<TlsAcceptor>) -> SocketAddr {
                 let Some(tls) = tls else { return answer(io, teller, Facts::default()).await };
                 // A client that does not like the certificate goes away.
                 if let Ok(io) = tls.accept(io).await {
-                    let facts = Facts { principal: shown(&io), server_name: named(&io) };
+                    let facts = Facts { principal: shown(&io), server_name: named(&io), connection: None };
                     answer(io, teller, facts).await;
                 }
             });

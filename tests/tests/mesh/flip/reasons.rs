@@ -61,8 +61,10 @@ pub(super) fn reasons(kind: Kind) -> Vec<Reason> {
             ),
         ],
         Kind::DestinationRule => {
-            let sizes = TABLE_SIZES.map(|field| silent(field, TABLE_SIZE));
-            sizes.into_iter().chain(EJECTIONS.map(|field| silent(field, EJECTION))).collect()
+            let table_sizes = TABLE_SIZES.map(|field| silent(field, TABLE_SIZE));
+            let keep_alives = KEEP_ALIVES.map(|field| silent(field, KEEP_ALIVE));
+            let ejections = EJECTIONS.map(|field| silent(field, EJECTION));
+            table_sizes.into_iter().chain(keep_alives).chain(ejections).collect()
         }
         Kind::VirtualService => vec![name("http[].name"), name("http[].match[].name")],
         Kind::HttpRoute => {
@@ -110,6 +112,18 @@ const EJECTIONS: [&str; 16] = [
     "subsets[].trafficPolicy.portLevelSettings[].outlierDetection.minHealthPercent",
 ];
 const EJECTION: &str = "a share of two endpoints is one, and times are not for one request to tell; `outliers::` and `mesh-core`, `balance::outlier`";
+const KEEP_ALIVES: [&str; 8] = [
+    "trafficPolicy.connectionPool.tcp.tcpKeepalive",
+    "trafficPolicy.connectionPool.http.http2KeepAlive",
+    "trafficPolicy.portLevelSettings[].connectionPool.tcp.tcpKeepalive",
+    "trafficPolicy.portLevelSettings[].connectionPool.http.http2KeepAlive",
+    "subsets[].trafficPolicy.connectionPool.tcp.tcpKeepalive",
+    "subsets[].trafficPolicy.connectionPool.http.http2KeepAlive",
+    "subsets[].trafficPolicy.portLevelSettings[].connectionPool.tcp.tcpKeepalive",
+    "subsets[].trafficPolicy.portLevelSettings[].connectionPool.http.http2KeepAlive",
+];
+const KEEP_ALIVE: &str = "a peer that is there answers, and no request can tell; `mesh-core`, `network::socket`, and \
+                          `mesh-client`, `connection::keep_alive`";
 
 fn name(field: &'static str) -> Reason {
     Reason { field, why: Why::Name }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use envoy_types::pb::google::rpc::Status;
@@ -50,6 +52,8 @@ pub(super) struct Got {
 pub(super) struct Facts {
     /// Who the caller is, as its certificate proved it.
     pub(super) principal: Option<String>,
+    /// Its other end.
+    pub(super) connection: Option<SocketAddr>,
     /// The server name of its handshake.
     pub(super) server_name: Option<String>,
 }
@@ -79,8 +83,9 @@ impl Teller {
     pub(super) fn router(self) -> axum::Router {
         axum::Router::new().fallback(move |request: Request<Body>| {
             let peer = request.extensions().get::<Peer>();
-            let facts =
-                Facts { principal: peer.and_then(Peer::principal).map(str::to_owned), server_name: None };
+            let connection = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+            let principal = peer.and_then(Peer::principal).map(str::to_owned);
+            let facts = Facts { principal, connection, server_name: None };
             let teller = self.clone();
             async move {
                 match request.uri().path() == GRPC_PATH {
