@@ -5,13 +5,10 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::finding::Code;
-use super::kind::Kind;
-use super::metadata::Metadata;
 use super::reader::Reader;
 use super::scalar::is_typed;
-use super::spelling::{nearest, shorten};
-use super::yaml::{Content, Node, Span};
+use super::spelling::nearest;
+use super::{Code, Content, Kind, Metadata, Node, Span, shorten};
 
 /// Reads the annotations of a document that matter.
 pub(super) fn read(reader: &mut Reader, root: &Node, kind: Kind, metadata: &mut Metadata) {

@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::read::{Reading, Report, Source};
-use super::set::{Document, DocumentKey, DocumentSet};
-use super::whole::{WholeFinding, attach, check_whole};
+use super::{Document, DocumentKey, DocumentSet, Reading, Report, Source, WholeFinding, attach, check_whole};
 
 /// What applying sources over a set comes to.
 #[derive(Clone, Debug)]

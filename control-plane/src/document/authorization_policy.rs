@@ -7,14 +7,8 @@ use std::collections::BTreeMap;
 
 use http::HeaderName;
 
-use super::fields::Fields;
-use super::finding::Code;
-use super::name;
 use super::peer_authentication::selector;
-use super::scalar::{choice, some_text, text};
-use super::spelling::shorten;
-use super::value::{Value, object};
-use super::yaml::Span;
+use super::{Code, Fields, Span, Value, choice, name, object, shorten, some_text, text};
 
 /// An AuthorizationPolicy's spec.
 #[derive(Clone, Debug, Default)]

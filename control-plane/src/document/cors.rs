@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::fields::Fields;
 use super::header::is_header_name;
-use super::name;
-use super::pattern::{StringMatch, string_match};
-use super::scalar::{boolean, choice, duration, integer, text};
-use super::spelling::shorten;
-use super::value::Value;
+use super::{
+    Fields, StringMatch, Value, boolean, choice, duration, integer, name, shorten, string_match, text,
+};
 
 /// What browsers are told.
 #[derive(Clone, Debug, Default, PartialEq)]

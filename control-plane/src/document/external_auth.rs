@@ -2,13 +2,10 @@
 //!
 //! What it is told is the request's head and, where `forwardBody` says so, the beginning of its body.
 
-use super::fields::Fields;
 use super::header::is_header_name;
-use super::http_route::{BackendRef, backend_reference};
-use super::name;
+use super::http_route::backend_reference;
 use super::route_filter::path;
-use super::scalar::{choice, integer};
-use super::value::{Value, object};
+use super::{BackendRef, Fields, Value, choice, integer, name, object};
 
 /// Whom a rule asks.
 #[derive(Clone, Debug, Default)]

@@ -9,11 +9,9 @@
 
 use std::sync::Arc;
 
-use super::finding::{Code, Verdict};
-use super::reader::{Reader, Support};
-use super::spelling::{nearest, shorten};
-use super::value::Value;
-use super::yaml::{Content, Node, Span, Spanned};
+use super::reader::Reader;
+use super::spelling::nearest;
+use super::{Code, Content, Node, Span, Spanned, Support, Value, Verdict, shorten};
 
 /// A key and what it is given.
 type Entry = (Spanned<String>, Arc<Node>);

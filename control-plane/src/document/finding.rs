@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::yaml::Span;
+use super::Span;
 
 /// One remark about one place of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

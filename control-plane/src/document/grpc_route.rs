@@ -3,16 +3,10 @@
 //! It says of methods what an HTTPRoute says of paths, and a method is a path, so that both are kept in the same words and
 //! merge in one order.
 
-use super::fields::Fields;
-use super::http_route::{self, HttpRoute, RouteRule};
-use super::name;
-use super::pattern::{StringMatch, regex};
-use super::route_filter;
-use super::route_match::{self, PathMatch, RouteMatch};
-use super::route_timeouts::RouteTimeouts;
-use super::scalar::{choice, text};
-use super::session_persistence;
-use super::value::{Value, object};
+use super::{
+    Fields, HttpRoute, PathMatch, RouteMatch, RouteRule, RouteTimeouts, StringMatch, Value, choice,
+    http_route, name, object, regex, route_filter, route_match, session_persistence, text,
+};
 
 /// A GRPCRoute's spec.
 #[derive(Clone, Debug, Default)]

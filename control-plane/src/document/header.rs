@@ -3,12 +3,7 @@
 //! Routes and their destinations share them. What a mesh itself depends on (`:path` and its kin) is no one's to rewrite
 //! here; the authority is, because that is how a host is rewritten in Istio.
 
-use super::fields::Fields;
-use super::finding::Code;
-use super::name;
-use super::scalar::{some_text, text};
-use super::spelling::shorten;
-use super::value::Value;
+use super::{Code, Fields, Value, name, shorten, some_text, text};
 
 /// What happens to the headers of request and response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

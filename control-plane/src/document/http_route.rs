@@ -2,17 +2,11 @@
 //!
 //! Matches on path, headers, query and method, weighted backends, filters, timeouts, retries and sessions are honoured. A route without any Service parent acts at gateways only and is kept inert.
 
-use super::fields::Fields;
-use super::name;
-use super::retries::{self, Retries};
-use super::route_filter::{self, RouteFilters, RouteRewrite};
-use super::route_match::{self, PathMatch, RouteMatch};
-use super::route_timeouts::{self, RouteTimeouts};
-use super::scalar::{integer, port, some_text, text};
-use super::session_persistence::{self, SessionPersistence};
-use super::spelling::shorten;
-use super::value::{Value, object};
-use super::yaml::Span;
+use super::{
+    Fields, PathMatch, Retries, RouteFilters, RouteMatch, RouteRewrite, RouteTimeouts, SessionPersistence,
+    Span, Value, integer, name, object, port, retries, route_filter, route_match, route_timeouts,
+    session_persistence, shorten, some_text, text,
+};
 
 /// An HTTPRoute's spec.
 #[derive(Clone, Debug, Default)]

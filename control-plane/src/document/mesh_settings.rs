@@ -10,13 +10,7 @@ use mesh_core::context::PROPAGATED_BY_DEFAULT;
 use mesh_core::locality::{LocalitySetting, Preference};
 use serde::{Deserialize, Serialize};
 
-use super::fields::Fields;
-use super::name;
-use super::preference;
-use super::scalar::{boolean, choice, duration, integer};
-use super::spelling::shorten;
-use super::value::{Value, object};
-use super::yaml::Span;
+use super::{Fields, Span, Value, boolean, choice, duration, integer, name, object, preference, shorten};
 
 /// The settings of a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,11 +7,7 @@ use std::collections::BTreeMap;
 use mesh_core::health::HealthCheck;
 use mesh_core::route::StickyKey;
 
-use super::fields::Fields;
-use super::name;
-use super::scalar::text_map;
-use super::spelling::shorten;
-use super::value::Value;
+use super::{Fields, Value, name, shorten, text_map};
 
 /// Who a document is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

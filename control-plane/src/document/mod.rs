@@ -54,6 +54,16 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+// What decoders are written with.
+use fields::Fields;
+use pattern::{regex, string_match};
+use scalar::{
+    boolean, choice, duration, duration_or_zero, integer, number, port, some, some_text, spanned_text, text,
+    text_map,
+};
+use spelling::shorten;
+use value::{Value, object};
+
 pub use applied::Applied;
 pub use authorization_policy::{Action, Asked, AuthorizationPolicy, Rule, What, Who};
 pub use cors::{CorsPolicy, UnmatchedPreflights};

@@ -5,11 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::finding::Code;
-use super::scalar::{spanned_text, text};
-use super::spelling::shorten;
-use super::value::Value;
-use super::yaml::Spanned;
+use super::{Code, Spanned, Value, shorten, spanned_text, text};
 
 /// A host that is spoken for: fully qualified, short, an address, or with a wildcard as its first label. Names that TLS
 /// clients of other meshes send (`outbound_.80_._.host`) may have underscores.

@@ -6,11 +6,7 @@
 
 use regex_syntax::ast::{self, Ast};
 
-use super::fields::Fields;
-use super::finding::Code;
-use super::scalar::{some_text, text};
-use super::spelling::shorten;
-use super::value::Value;
+use super::{Code, Fields, Value, shorten, some_text, text};
 
 /// How a string is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

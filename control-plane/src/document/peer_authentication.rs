@@ -4,11 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::Fields;
-use super::name;
-use super::scalar::choice;
-use super::value::{Value, object};
-use super::yaml::Span;
+use super::{Fields, Span, Value, choice, name, object};
 
 /// A PeerAuthentication's spec.
 #[derive(Clone, Debug, Default)]

@@ -5,9 +5,8 @@ use mesh_core::locality::{
     Distribute, Failover, LocalitySetting, NETWORK, Preference, REGION, SUBZONE, ZONE, ZoneAwareSetting,
 };
 
-use super::fields::Fields;
-use super::scalar::{boolean, integer, some_text, unsigned};
-use super::value::{Value, object};
+use super::scalar::unsigned;
+use super::{Fields, Value, boolean, integer, object, some_text};
 
 /// What the object says; of both settings, which exclude each other in a rule, the zones' counts.
 pub(super) fn decode(fields: &mut Fields<'_, '_>) -> Option<Preference> {

@@ -6,18 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::annotation;
-use super::finding::{Code, Finding, Verdict};
-use super::grpc_route::GrpcRoute;
-use super::kind::{self, Fate, Kind, Known};
-use super::metadata::{self, DEFAULT_NAMESPACE, Metadata};
+use super::kind::{Fate, Known};
 use super::reader::Reader;
-use super::scalar;
-use super::set::{Age, Created, Document, DocumentKey, DocumentSet};
-use super::size;
-use super::spec::Spec;
-use super::value::{Value, object};
-use super::yaml::{self, Content, Node, Span, Tree};
+use super::set::Created;
+use super::yaml::Tree;
+use super::{
+    Age, Code, Content, DEFAULT_NAMESPACE, Document, DocumentKey, DocumentSet, Finding, GrpcRoute, Kind,
+    Metadata, Node, Span, Spec, Value, Verdict, annotation, kind, metadata, object, scalar, size, yaml,
+};
 
 /// YAML text and where it came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,8 @@
 //! Decoders are total, so they can also be run on nothing at all, which lists their fields. What is honoured is thereby
 //! told by the decoders themselves and by no second list that could differ.
 
-use super::finding::{Code, Finding};
 use super::spelling::camel_case;
-use super::value::Value;
-use super::yaml::Span;
+use super::{Code, Finding, Span, Value};
 
 /// What a decoder notes while it reads one document.
 #[derive(Debug, Default)]

@@ -1,11 +1,8 @@
 //! ReferenceGrant of the Gateway API: whose routes may send to the Services of its namespace.
 
-use super::fields::Fields;
-use super::finding::Code;
-use super::http_route::{BackendKind, BackendRef, HttpRoute, ParentKind, ParentRef};
-use super::name;
-use super::scalar::{some_text, text};
-use super::value::object;
+use super::{
+    BackendKind, BackendRef, Code, Fields, HttpRoute, ParentKind, ParentRef, name, object, some_text, text,
+};
 
 /// A ReferenceGrant's spec.
 #[derive(Clone, Debug, Default)]

@@ -5,12 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use mesh_core::route::RetryCondition;
 
-use super::fields::Fields;
-use super::finding::Code;
-use super::route_timeouts;
-use super::scalar::{boolean, duration, integer, text};
-use super::spelling::shorten;
-use super::value::Value;
+use super::{Code, Fields, Value, boolean, duration, integer, route_timeouts, shorten, text};
 
 /// Retries as a document says them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,7 @@
 //! What a rule of the Gateway API matches: path or method, headers, query parameters.
 
-use super::fields::Fields;
 use super::header::is_header_name;
-use super::name;
-use super::pattern::{StringMatch, regex};
-use super::scalar::{choice, some_text};
-use super::spelling::shorten;
-use super::value::{Value, object};
-use super::yaml::Span;
+use super::{Fields, Span, StringMatch, Value, choice, name, object, regex, shorten, some_text};
 
 /// One entry of `matches`, of which every part must match.
 #[derive(Clone, Debug, Default)]

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::fields::Fields;
-use super::scalar::duration_or_zero;
-use super::spelling::shorten;
-use super::value::Value;
+use super::{Fields, Value, duration_or_zero, shorten};
 
 /// Limits in time; absent, like `0s`, is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,10 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::finding::Code;
-use super::spelling::shorten;
-use super::value::Value;
-use super::yaml::{Content, Spanned};
+use super::{Code, Content, Spanned, Value, shorten};
 
 /// Text.
 pub(super) fn text(mut value: Value<'_, '_>) -> String {

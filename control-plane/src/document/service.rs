@@ -7,12 +7,7 @@ use std::collections::BTreeMap;
 
 use mesh_core::locality::Preference;
 
-use super::fields::Fields;
-use super::name;
-use super::preference::traffic_distribution;
-use super::scalar::{choice, port, text};
-use super::value::{Value, object};
-use super::yaml::Span;
+use super::{Fields, Span, Value, choice, name, object, port, text, traffic_distribution};
 
 /// A Service's spec.
 #[derive(Clone, Debug, Default)]

@@ -7,11 +7,8 @@ use std::time::Duration;
 
 use mesh_core::route::StickyKey;
 
-use super::fields::Fields;
-use super::finding::Code;
 use super::route_timeouts::duration;
-use super::scalar::{choice, some_text};
-use super::value::{Value, object};
+use super::{Code, Fields, Value, choice, object, some_text};
 
 /// How a session is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::kind::Kind;
-use super::metadata::Metadata;
-use super::spec::{Spec, SpecOf};
-use super::yaml::{Content, Node, Span};
+use super::{Content, Kind, Metadata, Node, Span, Spec, SpecOf};
 
 /// One document that was read without error.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! How large one document may be: as large as the store's values, so that what is judged good can also be kept.
 
-use super::finding::{Code, Finding};
 use super::yaml::Tree;
+use super::{Code, Finding};
 
 /// One document has at most this many bytes, counted as it is stored: in JSON, where a quote and the end of a line take two.
 pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;

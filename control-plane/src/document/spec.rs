@@ -2,22 +2,13 @@
 //!
 //! [`SpecOf`] lets a caller ask a set for "all VirtualServices" by type and get them typed.
 
-use super::authorization_policy::{self, AuthorizationPolicy};
-use super::destination_rule::{self, DestinationRule};
-use super::grpc_route::{self, GrpcRoute};
-use super::http_route::{self, HttpRoute};
-use super::kind::Kind;
-use super::mesh_settings::{self, MeshSettings};
-use super::peer_authentication::{self, PeerAuthentication};
-use super::reader::{FieldFact, Reader};
-use super::reference_grant::{self, ReferenceGrant};
-use super::service::{self, Service};
-use super::service_entry::{self, ServiceEntry};
-use super::value::Value;
-use super::virtual_service::{self, VirtualService};
-use super::workload::{self, Deployment, EndpointSlice};
-use super::workload_entry::{self, WorkloadEntry};
-use super::yaml::Span;
+use super::reader::Reader;
+use super::{
+    AuthorizationPolicy, Deployment, DestinationRule, EndpointSlice, FieldFact, GrpcRoute, HttpRoute, Kind,
+    MeshSettings, PeerAuthentication, ReferenceGrant, Service, ServiceEntry, Span, Value, VirtualService,
+    WorkloadEntry, authorization_policy, destination_rule, grpc_route, http_route, mesh_settings,
+    peer_authentication, reference_grant, service, service_entry, virtual_service, workload, workload_entry,
+};
 
 /// A type that is the content of one kind of document.
 pub trait SpecOf: Sized {

@@ -3,11 +3,8 @@
 //! A decoder is a function from a value to a type. It looks at the node as what its field wants, an object, a list, a map
 //! or text, and whoever wrote something else is told so.
 
-use super::fields::Fields;
-use super::finding::Code;
 use super::reader::Reader;
-use super::spelling::shorten;
-use super::yaml::{Content, Node, Span};
+use super::{Code, Content, Fields, Node, Span, shorten};
 
 /// A value that waits to be decoded.
 #[derive(Debug)]

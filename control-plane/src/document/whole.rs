@@ -8,20 +8,12 @@ use std::sync::Arc;
 
 use mesh_core::route::StickyKey;
 
-use super::destination_rule::DestinationRule;
-use super::finding::{Code, Finding};
-use super::grpc_route::GrpcRoute;
 use super::host_index::HostIndex;
-use super::http_route::{BackendRef, HttpRoute};
-use super::mesh_settings::MeshSettings;
-use super::name::{SERVICE_DOMAIN, qualified};
-use super::read::Report;
-use super::reference_grant::{ReferenceGrant, is_granted};
-use super::service::Service;
-use super::service_entry::ServiceEntry;
-use super::set::{Document, DocumentKey, DocumentSet};
-use super::virtual_service::{Delegate, HttpAction, RouteDestination, TransportRule, VirtualService};
-use super::yaml::Span;
+use super::{
+    BackendRef, Code, Delegate, DestinationRule, Document, DocumentKey, DocumentSet, Finding, GrpcRoute,
+    HttpAction, HttpRoute, MeshSettings, ReferenceGrant, Report, RouteDestination, SERVICE_DOMAIN, Service,
+    ServiceEntry, Span, TransportRule, VirtualService, is_granted, qualified,
+};
 
 /// A finding about one document of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

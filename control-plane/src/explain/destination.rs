@@ -8,9 +8,9 @@ use mesh_core::route::{HashTableKind, Split, WeightedDestination};
 use mesh_core::snapshot::Cluster;
 use mesh_core::status::Fault;
 
-use super::decision::{Decision, Destination, DocumentAt, EndpointSeen, UpstreamTls};
 use super::hash::Hashing;
 use super::outbound::owned;
+use super::{Decision, Destination, DocumentAt, EndpointSeen, UpstreamTls};
 use crate::model::{address_of_name, is_untold};
 use crate::translate::name::{ClusterName, FORBIDDEN};
 

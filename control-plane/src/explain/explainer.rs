@@ -5,13 +5,11 @@ use std::sync::Arc;
 
 use mesh_core::resource::InvalidResource;
 
-use super::closure::{Client, Translate};
-use super::decision::{Decision, Outcome};
+use super::closure::Client;
 use super::object::Object;
-use super::question::{Overrides, Protocol, Question};
 use super::request::Request;
 use super::target::Target;
-use super::{inbound, outbound};
+use super::{Decision, Outcome, Overrides, Protocol, Question, Translate, inbound, outbound};
 use crate::document::{DocumentSet, MeshSettings};
 use crate::model::{Caller, Config, World};
 use crate::translate::translate;

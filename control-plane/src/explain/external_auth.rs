@@ -5,8 +5,8 @@ use mesh_core::route::{AuthProtocol, ExternalAuth};
 use mesh_core::snapshot::Cluster;
 use mesh_core::status::Fault;
 
-use super::decision::{AsksService, Decision};
 use super::destination::fault_of;
+use super::{AsksService, Decision};
 use crate::translate::name::ClusterName;
 
 /// Says who is asked; a service that cannot answer denies the request.

@@ -3,8 +3,8 @@
 use mesh_core::route::{AbortStatus, FaultInjection};
 use mesh_core::status::{Fault, ResponseFlag};
 
-use super::decision::{Decision, FaultAbort, FaultDelay};
 use super::outbound::duration;
+use super::{Decision, FaultAbort, FaultDelay};
 
 /// Says what is injected; an abort that is sure ends the request.
 pub(super) fn inject(

@@ -4,8 +4,7 @@ use mesh_core::balance::Endpoint;
 use mesh_core::route::{HashPolicy, HashSource};
 use mesh_core::snapshot::Cluster;
 
-use super::decision::Sticky;
-use super::request;
+use super::{Sticky, request};
 
 /// What of a question is hashed.
 #[derive(Clone, Copy)]

@@ -16,12 +16,11 @@ use mesh_core::status::{Fault, answer};
 use mesh_core::trace::Steps;
 
 use super::closure::Client;
-use super::decision::{Inbound, InboundRequest, TransportResult, Verdict};
 use super::explainer::is_grpc;
 use super::outbound::owned;
-use super::question::{Protocol, Question, Transport};
-use super::request::{self, Request};
+use super::request::Request;
 use super::target::Target;
+use super::{Inbound, InboundRequest, Protocol, Question, Transport, TransportResult, Verdict, request};
 use crate::model::Protocol as PortProtocol;
 
 /// A request as it comes to a server.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::question::Transport;
+use super::Transport;
 
 /// What the server makes of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,21 +15,17 @@ use mesh_core::snapshot::{HostConfig, HostState, OpaqueConfig};
 use mesh_core::status::{Fault, NOT_OPAQUE, OPAQUE, answer, grpc_status_of};
 use mesh_core::trace::Steps;
 
-use super::closure::{Client, Translate};
-use super::decision::{
-    Decision, DirectAnswer, HeaderChanges, Mirror, Outcome, RedirectTaken, Retries, RouteTaken,
-    UpstreamRequest,
-};
+use super::closure::Client;
 use super::destination::{fault_of, sample};
-use super::explainer::{Unanswerable, is_grpc};
-use super::external_auth;
-use super::fault;
+use super::explainer::is_grpc;
 use super::hash::Hashing;
-use super::inbound::{self, Arriving};
-use super::question::{Protocol, Question};
-use super::request::{self, Request};
-use super::split;
+use super::inbound::Arriving;
+use super::request::Request;
 use super::target::Target;
+use super::{
+    Decision, DirectAnswer, HeaderChanges, Mirror, Outcome, Protocol, Question, RedirectTaken, Retries,
+    RouteTaken, Translate, Unanswerable, UpstreamRequest, external_auth, fault, inbound, request, split,
+};
 use crate::model::{Caller, ClientKind, View, World, is_untold};
 use crate::translate::name::ClusterName;
 

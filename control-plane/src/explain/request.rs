@@ -7,8 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use mesh_core::canonical::HostPort;
 
-use super::explainer::Unanswerable;
-use super::question::{Protocol, Question};
+use super::{Protocol, Question, Unanswerable};
 
 /// The request of a question.
 pub(super) struct Request {

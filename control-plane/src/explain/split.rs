@@ -3,9 +3,7 @@
 use http::HeaderMap;
 use mesh_core::route::{Choice, KeySource, Session, Split};
 
-use super::decision::Sticky;
-use super::question::Question;
-use super::request;
+use super::{Question, Sticky, request};
 use crate::model::World;
 
 /// A split's answer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mesh_core::resource::Health;
 
-use super::question::At;
+use super::At;
 use crate::model::{
     Caller, ClientKind, Endpoint, Labels, Listening, Protocol, Service, ServicePort, Workload, World, served,
 };

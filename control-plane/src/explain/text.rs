@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::decision::{Decision, Destination, Inbound, Outcome, Sticky, Verdict};
+use super::{Decision, Destination, Inbound, Outcome, Sticky, Verdict};
 
 /// Writes a decision for a terminal. What is absent is left out.
 pub fn render(decision: &Decision) -> String {

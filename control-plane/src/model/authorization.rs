@@ -1,8 +1,7 @@
 //! Which AuthorizationPolicies hold for a workload (ISTIO-FIELDS §2.9.3).
 
-use super::Labels;
-use super::declared::Declared;
 use super::workload::carries;
+use super::{Declared, Labels};
 use crate::document::AuthorizationPolicy;
 
 /// The policies for a workload, the oldest first: those of the root namespace hold everywhere, others in their own; a

@@ -7,16 +7,12 @@ use std::sync::Arc;
 use mesh_core::locality::{NETWORK, Preference};
 use mesh_core::resource::{DnsAddresses, Health};
 
-use super::Labels;
-use super::config::Config;
-use super::declared::Declared;
 use super::delegate::Delegates;
 use super::destination_rule::Rule;
-use super::host;
-use super::service::{Origin, Protocol, Service, ServicePort, TargetPort};
-use super::virtual_service::Routing;
-use super::visibility::Visibility;
-use super::workload::{Listening, Workload};
+use super::{
+    Config, Declared, Labels, Listening, Origin, Protocol, Routing, Service, ServicePort, TargetPort,
+    Visibility, Workload, host,
+};
 use crate::document::{
     self, ContainerPort, Deployment, Document, DocumentSet, EndpointSlice, GrpcRoute, HttpRoute, Location,
     MeshSettings, Resolution, SERVICE_NAME_LABEL, ServiceEntry, SliceEndpoint, SpecOf, WorkloadEntry,

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::client_kind::ClientKind;
+use super::ClientKind;
 
 /// Labels of a workload or a selector.
 pub type Labels = BTreeMap<String, String>;

@@ -3,16 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Labels;
-use super::authorization;
-use super::caller::View;
-use super::declared::Declared;
-use super::destination_rule::{self, Merged};
-use super::http_route::{self, Alternative};
-use super::peer_authentication::{self, EffectiveMode};
-use super::service::Service;
-use super::virtual_service::{self, Routing};
-use super::workload::Workload;
+use super::{
+    Alternative, Declared, EffectiveMode, Labels, Merged, Routing, Service, View, Workload, authorization,
+    destination_rule, http_route, peer_authentication, virtual_service,
+};
 use crate::document::{
     AuthorizationPolicy, BackendRef, HttpRoute, MeshSettings, PeerAuthentication, ReferenceGrant, is_granted,
 };

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::declared::Declared;
-use super::visibility::Visibility;
+use super::{Declared, Visibility};
 use crate::document::{Delegate, Headers, HttpMatch, HttpRule, MeshSettings, StringMatch, VirtualService};
 
 /// A rule as it holds, and where it stands.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::workload::Workload;
+use super::Workload;
 
 /// What serves at one moment.
 #[derive(Debug, Default)]

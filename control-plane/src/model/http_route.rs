@@ -4,10 +4,7 @@
 
 use std::cmp::Reverse;
 
-use super::caller::View;
-use super::declared::Declared;
-use super::host;
-use super::service::{Origin, Service};
+use super::{Declared, Origin, Service, View, host};
 use crate::document::{HttpRoute, ParentKind, PathMatch, RouteMatch, RouteRule, StringMatch};
 
 /// One alternative of one rule of one route.

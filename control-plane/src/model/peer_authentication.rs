@@ -2,9 +2,8 @@
 
 use mesh_core::resource::{MtlsMode, Provenance};
 
-use super::Labels;
-use super::declared::Declared;
 use super::workload::carries;
+use super::{Declared, Labels};
 use crate::document::{MtlsMode as Declaration, PeerAuthentication};
 
 /// The mode of one port of a workload, and what set it.

@@ -8,10 +8,7 @@ use mesh_core::health::HealthCheck;
 use mesh_core::locality::Preference;
 use mesh_core::resource::{DnsAddresses, address_of_pipe};
 
-use super::Labels;
-use super::visibility::Visibility;
-use super::workload::{Listening, Workload};
-use super::world::address_of_name;
+use super::{Labels, Listening, Visibility, Workload, address_of_name};
 
 /// A host with ports that the mesh knows.
 #[derive(Debug, Clone, PartialEq, Eq)]

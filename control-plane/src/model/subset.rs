@@ -5,11 +5,8 @@ use std::sync::Arc;
 use mesh_core::locality::{Candidate, Place, Preference, Standing};
 use mesh_core::resource::{BalancerPolicy, CircuitBreaker, ConnectionPool, MtlsMode, Provenance};
 
-use super::Labels;
-use super::caller::View;
-use super::destination_rule::Merged;
-use super::service::{Origin, Service, ServicePort};
-use super::world::{Endpoint, NO_LABELS, World};
+use super::world::NO_LABELS;
+use super::{Endpoint, Labels, Merged, Origin, Service, ServicePort, View, World};
 use crate::document::{LoadBalancer, OutlierSettings, Subset, TlsMode, TlsSettings};
 use crate::translate::name::ClusterName;
 

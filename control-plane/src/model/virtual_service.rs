@@ -1,12 +1,7 @@
 //! Which VirtualService speaks for a host (ISTIO-FIELDS §2.2): one document, whole, and never a mixture.
 
-use super::Labels;
-use super::caller::View;
-use super::declared::Declared;
 use super::delegate::{Delegates, Joined};
-use super::host;
-use super::service::Protocol;
-use super::visibility::Visibility;
+use super::{Declared, Labels, Protocol, View, Visibility, host};
 use crate::document::MeshSettings;
 use crate::document::{HttpMatch, HttpRule, Spanned, TransportMatch, TransportRule, VirtualService};
 

@@ -9,15 +9,10 @@ use std::sync::Arc;
 use mesh_core::locality::{Candidate, Place};
 use mesh_core::resource::{DnsAddresses, Health};
 
-use super::Labels;
-use super::caller::View;
-use super::carried::Carried;
-use super::config::Config;
-use super::fleet::Fleet;
-use super::host;
-use super::service::{Origin, Protocol, Service, ServicePort, TargetPort};
-use super::visibility::Visibility;
-use super::workload::{Listening, Workload};
+use super::{
+    Carried, Config, Fleet, Labels, Listening, Origin, Protocol, Service, ServicePort, TargetPort, View,
+    Visibility, Workload, host,
+};
 use crate::document::MeshSettings;
 
 /// Everything that decides what a caller gets.

@@ -4,14 +4,10 @@
 
 use base64::Engine as _;
 
-use super::super::fields::Fields;
-use super::super::finding::Code;
-use super::super::header::{self, Headers};
-use super::super::name;
-use super::super::pattern::regex;
-use super::super::scalar::{choice, integer, port, some_text, text};
-use super::super::value::{Value, object};
-use super::super::yaml::{Span, Spanned};
+use super::super::{
+    Code, Fields, Headers, Span, Spanned, Value, choice, header, integer, name, object, port, regex,
+    some_text, text,
+};
 
 /// What is done with a request.
 #[derive(Clone, Debug)]

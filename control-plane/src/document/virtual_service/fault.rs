@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::fields::Fields;
-use super::super::name;
-use super::super::scalar::{duration, integer, number};
-use super::super::value::{Value, object};
+use super::super::{Fields, Value, duration, integer, name, number, object};
 
 /// What is injected.
 #[derive(Clone, Debug, Default, PartialEq)]

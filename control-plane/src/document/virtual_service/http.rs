@@ -4,13 +4,9 @@
 
 use std::time::Duration;
 
-use super::super::cors::{self, CorsPolicy};
-use super::super::fields::Fields;
-use super::super::header::{self, Headers};
-use super::super::retries::{self, Retries};
-use super::super::scalar::{duration_or_zero, text};
-use super::super::value::{Value, object};
-use super::super::yaml::Span;
+use super::super::{
+    CorsPolicy, Fields, Headers, Retries, Span, Value, cors, duration_or_zero, header, object, retries, text,
+};
 use super::Bound;
 use super::action::{self, Delegate, HttpAction, Rewrite};
 use super::fault::{self, Fault};

@@ -5,12 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::super::header::is_header_name;
-use super::super::name;
-use super::super::pattern::{StringMatch, string_match};
-use super::super::scalar::{boolean, port, text};
-use super::super::spelling::shorten;
-use super::super::value::{Value, object};
-use super::super::yaml::{Span, Spanned};
+use super::super::{
+    Span, Spanned, StringMatch, Value, boolean, name, object, port, shorten, string_match, text,
+};
 use super::Bound;
 
 /// One entry of `match`.

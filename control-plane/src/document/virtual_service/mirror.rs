@@ -2,10 +2,7 @@
 //!
 //! Istio has two spellings, a single `mirror` with its share beside it and the list `mirrors`; both become one list here.
 
-use super::super::fields::Fields;
-use super::super::finding::Code;
-use super::super::scalar::integer;
-use super::super::value::object;
+use super::super::{Code, Fields, integer, object};
 use super::action::{self, HttpAction, RouteDestination};
 use super::fault::percent;
 

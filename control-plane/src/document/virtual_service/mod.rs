@@ -21,11 +21,7 @@ pub use transport::{TransportMatch, TransportRule};
 
 use std::net::IpAddr;
 
-use super::fields::Fields;
-use super::finding::Code;
-use super::name;
-use super::value::object;
-use super::yaml::{Span, Spanned};
+use super::{Code, Fields, Span, Spanned, name, object};
 
 /// A VirtualService's spec.
 #[derive(Clone, Debug, Default)]

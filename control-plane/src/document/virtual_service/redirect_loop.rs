@@ -6,10 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::super::fields::Fields;
-use super::super::finding::Code;
-use super::super::pattern::StringMatch;
-use super::super::spelling::shorten;
+use super::super::{Code, Fields, StringMatch, shorten};
 use super::action::{HttpAction, Redirect, RedirectPath, RedirectPort};
 use super::http::HttpRule;
 use super::matching::HttpMatch;

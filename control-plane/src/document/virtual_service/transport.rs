@@ -4,13 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::fields::Fields;
-use super::super::finding::Code;
-use super::super::name;
-use super::super::scalar::{port, some, text};
-use super::super::spelling::shorten;
-use super::super::value::{Value, object};
-use super::super::yaml::{Span, Spanned};
+use super::super::{Code, Fields, Span, Spanned, Value, name, object, port, shorten, some, text};
 use super::action::{self, RouteDestination};
 
 /// One rule for connections.

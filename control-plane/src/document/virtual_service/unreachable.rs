@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::super::fields::Fields;
-use super::super::finding::Code;
-use super::super::pattern::StringMatch;
+use super::super::{Code, Fields, StringMatch};
 use super::http::HttpRule;
 use super::matching::HttpMatch;
 use super::transport::{TransportMatch, TransportRule};
