@@ -11,7 +11,6 @@ mod termination;
 
 use std::ffi::OsString;
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use std::time::Duration;
 
 use mesh_core::Mesh;
 use mesh_core::identity::IdentitySource;
-use mesh_core::mesh::{Registration, ServiceName, ServingPort, StartError};
+use mesh_core::mesh::{Registration, ServingPort, StartError};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
@@ -36,20 +35,9 @@ pub struct Options {
     /// Control-plane addresses for the bootstrap, `host:port`.
     pub servers: Vec<String>,
     /// Ports that the command listens on.
-    pub ports: Vec<Port>,
+    pub ports: Vec<ServingPort>,
     /// The command; none: the agent keeps the files until it is told to stop.
     pub command: Vec<OsString>,
-}
-
-/// A port of the command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// The service and port that callers name; `None`: the grant's.
-    pub service: Option<ServiceName>,
-    /// The port that the command listens on.
-    pub workload_port: u16,
-    /// The address that callers dial; `None`: the one that the control plane is reached from.
-    pub advertised_address: Option<IpAddr>,
 }
 
 /// Why the agent ended without its command's status.
@@ -112,7 +100,7 @@ impl Agent {
         files.write_identity(&identity.current())?;
         files.write_bootstrap(&bootstrap(&files, &identity, &options.servers))?;
         files.write_secrets()?;
-        let registrations = register(&mesh, &options.ports);
+        let registrations = options.ports.into_iter().map(|port| mesh.register(port)).collect();
         Ok(Self { _mesh: mesh, identity, files, registrations, command: options.command, termination })
     }
 
@@ -199,19 +187,6 @@ async fn keep_fresh(files: &Files, identity: &Arc<IdentitySource>) -> FilesError
             return problem;
         }
     }
-}
-
-fn register(mesh: &Mesh, ports: &[Port]) -> Vec<Registration> {
-    ports
-        .iter()
-        .map(|port| {
-            mesh.register(ServingPort {
-                service: port.service.clone(),
-                workload_port: port.workload_port,
-                advertised_address: port.advertised_address,
-            })
-        })
-        .collect()
 }
 
 fn bootstrap(files: &Files, identity: &Arc<IdentitySource>, servers: &[String]) -> String {

@@ -5,15 +5,14 @@ use std::net::IpAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitStatus;
-use std::str::FromStr;
 
 use clap::Args;
 use mesh_core::Mesh;
 use mesh_core::join::JoinSource;
-use mesh_core::mesh::ServiceName;
+use mesh_core::mesh::{ServiceName, ServingPort};
 
 use super::{Exit, Failure, log, output};
-use crate::agent::{Agent, AgentError, Files, Options, Port};
+use crate::agent::{Agent, Files, Options};
 
 /// Let a process of another language join: writes its certificate files and gRPC bootstrap, registers its ports, runs it
 ///
@@ -28,8 +27,8 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "mesh-agent", value_name = "DIR")]
     dir: PathBuf,
     /// A port that the command listens on; SERVICE:PORT= in front where the grant has several
-    #[arg(long = "port", value_name = "[SERVICE:PORT=]PORT")]
-    ports: Vec<ListeningPort>,
+    #[arg(long = "port", value_name = "[SERVICE:PORT=]PORT", value_parser = listening_port)]
+    ports: Vec<ServingPort>,
     /// The address that callers dial [default: the one that the control plane is reached from]
     #[arg(long, value_name = "IP")]
     advertise: Option<IpAddr>,
@@ -38,56 +37,39 @@ pub(super) struct Arguments {
     command: Vec<OsString>,
 }
 
-#[derive(Debug, Clone)]
-struct ListeningPort {
-    service: Option<ServiceName>,
-    port: u16,
-}
-
-impl FromStr for ListeningPort {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let malformed = || format!("`{text}` is no port; write 50051, or reviews:9080=50051");
-        let (service, port) = match text.split_once('=') {
-            Some((service, port)) => (Some(service), port),
-            None => (None, text),
-        };
-        let service = match service.map(|service| service.rsplit_once(':')) {
-            None => None,
-            Some(Some((name, port))) => {
-                Some(ServiceName { name: name.to_owned(), port: port.parse().map_err(|_| malformed())? })
-            }
-            Some(None) => return Err(malformed()),
-        };
-        Ok(Self { service, port: port.parse().ok().filter(|port| *port != 0).ok_or_else(malformed)? })
-    }
+fn listening_port(text: &str) -> Result<ServingPort, String> {
+    let malformed = || format!("`{text}` is no port; write 50051, or reviews:9080=50051");
+    let (service, port) = match text.split_once('=') {
+        Some((service, port)) => (Some(service.rsplit_once(':').ok_or_else(malformed)?), port),
+        None => (None, text),
+    };
+    let named =
+        |(name, port): (&str, &str)| Some(ServiceName { name: name.to_owned(), port: port.parse().ok()? });
+    let service = service.map(|service| named(service).ok_or_else(malformed)).transpose()?;
+    let workload_port = port.parse().ok().filter(|port| *port != 0).ok_or_else(malformed)?;
+    Ok(ServingPort { service, workload_port, advertised_address: None })
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     log::start("warn");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|problem| Failure::Refused(format!("no runtime: {problem}")))?;
-    let servers = match JoinSource::from_env().map_err(|problem| Failure::Refused(problem.to_string()))? {
+    let servers = match JoinSource::from_env().map_err(Failure::refused)? {
         JoinSource::Join(join) => join.addresses.iter().map(ToString::to_string).collect(),
         JoinSource::Off => Vec::new(),
     };
     runtime.block_on(async {
-        let mesh = Mesh::from_env().await.map_err(|problem| Failure::Refused(problem.to_string()))?;
-        let ports = arguments.ports.into_iter().map(|port| Port {
-            service: port.service,
-            workload_port: port.port,
-            advertised_address: arguments.advertise,
-        });
+        let mesh = Mesh::from_env().await.map_err(Failure::refused)?;
+        let advertised_address = arguments.advertise;
+        let ports = arguments.ports.into_iter().map(|port| ServingPort { advertised_address, ..port });
         let alone = arguments.command.is_empty();
         let options =
             Options { directory: arguments.dir, servers, ports: ports.collect(), command: arguments.command };
-        let refused = |problem: AgentError| Failure::Refused(problem.to_string());
-        let agent = Agent::start(mesh, options).map_err(refused)?;
+        let agent = Agent::start(mesh, options).map_err(Failure::refused)?;
         if alone {
             output::print(paths(agent.files()))?;
         }
-        Ok(agent.run().await.map_err(refused)?.map_or(Exit::Fine, exit))
+        Ok(agent.run().await.map_err(Failure::refused)?.map_or(Exit::Fine, exit))
     })
 }
 

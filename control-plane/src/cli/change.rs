@@ -143,7 +143,7 @@ fn to_json(response: &ChangeResponse, verdicts: &Verdicts) -> Result<String, Fai
         "changes": changes,
         "verdicts": verdicts.json,
     });
-    serde_json::to_string_pretty(&whole).map_err(|problem| Failure::Refused(problem.to_string()))
+    serde_json::to_string_pretty(&whole).map_err(Failure::refused)
 }
 
 /// What there is from now on.

@@ -22,7 +22,7 @@ impl Connection {
         let path = self.admin.clone().or_else(default).ok_or_else(|| {
             Failure::Usage("neither --admin nor MESH_ADMIN nor HOME says where the credential is".into())
         })?;
-        Credential::read(&path).map_err(|problem| Failure::Refused(problem.to_string()))
+        Credential::read(&path).map_err(Failure::refused)
     }
 
     /// Connects, and runs one conversation to its end.

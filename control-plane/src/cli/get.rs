@@ -67,8 +67,7 @@ fn print(documents: &[Document], format: Format) -> Result<(), Failure> {
                     })
                 })
                 .collect();
-            let text = serde_json::to_string_pretty(&rows)
-                .map_err(|problem| Failure::Refused(problem.to_string()))?;
+            let text = serde_json::to_string_pretty(&rows).map_err(Failure::refused)?;
             output::print(format_args!("{text}\n"))
         }
         Format::Table => {

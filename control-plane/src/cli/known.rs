@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::connection::Connection;
-use super::{Exit, Failure, output, status};
+use super::status::{self, rows};
+use super::{Exit, Failure, output};
 use crate::model::Labels;
 
 /// What is known at this moment.
@@ -124,10 +125,6 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn labels(value: &Value) -> Option<Labels> {
     let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
     value.as_object()?.iter().map(text).collect()
-}
-
-fn rows(value: &Value) -> impl Iterator<Item = &Value> {
-    value.as_array().into_iter().flatten()
 }
 
 const NAMES_SHOWN_MAX: usize = 10;

@@ -84,6 +84,11 @@ pub(super) fn say(text: impl Display) {
 }
 
 impl Failure {
+    /// What was asked was refused, or could not be done.
+    pub(super) fn refused(problem: impl Display) -> Self {
+        Self::Refused(problem.to_string())
+    }
+
     /// The exit status that belongs to it.
     pub fn exit(&self) -> Exit {
         match self {

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let options = options(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|problem| Failure::Refused(format!("no runtime: {problem}")))?;
-    runtime.block_on(serve::serve(options)).map_err(|problem| Failure::Refused(problem.to_string()))?;
+    runtime.block_on(serve::serve(options)).map_err(Failure::refused)?;
     Ok(Exit::Fine)
 }
 

@@ -128,7 +128,7 @@ fn labels(labels: &Value) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
-fn rows(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn rows(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 

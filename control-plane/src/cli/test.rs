@@ -61,7 +61,7 @@ fn to_json(reports: &[Report]) -> Value {
 fn run_file(name: &str) -> Result<Report, Failure> {
     let text = std::fs::read_to_string(name)
         .map_err(|problem| Failure::Refused(format!("cannot read {name}: {problem}; check the path")))?;
-    let file = TestFile::parse(name, &text).map_err(|problem| Failure::Refused(problem.to_string()))?;
+    let file = TestFile::parse(name, &text).map_err(Failure::refused)?;
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     let documents: Vec<String> =
         file.documents.iter().map(|path| folder.join(path).to_string_lossy().into_owned()).collect();

@@ -1,7 +1,6 @@
 //! `mesh token`: what a service joins with.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -32,8 +31,8 @@ pub(super) enum Command {
   mesh token create --namespace web --service-account browser      # a mere client")]
 pub(super) struct Create {
     /// A service that it may serve, NAME:PORT as callers name it
-    #[arg(long = "service", value_name = "NAME:PORT")]
-    services: Vec<Service>,
+    #[arg(long = "service", value_name = "NAME:PORT", value_parser = granted_service)]
+    services: Vec<GrantedService>,
     /// The namespace of its identity
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -41,8 +40,8 @@ pub(super) struct Create {
     #[arg(long)]
     service_account: Option<String>,
     /// A label of its instances, such as version=v2; `app` is the first service's name where it is not given
-    #[arg(long = "label", value_name = "KEY=VALUE")]
-    labels: Vec<Label>,
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// How many processes may join with it; 0: any number
     #[arg(long, default_value_t = 0)]
     uses: u32,
@@ -81,34 +80,20 @@ pub(super) struct Revoke {
     connection: Connection,
 }
 
-#[derive(Debug, Clone)]
-struct Service(GrantedService);
-
-impl FromStr for Service {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let split = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
-        match split {
-            Some((name, port)) if !name.is_empty() && port > 0 => {
-                Ok(Self(GrantedService { name: name.to_owned(), port: port.into() }))
-            }
-            _ => Err(format!("`{text}` is no service; write NAME:PORT, such as reviews:9080")),
+fn granted_service(text: &str) -> Result<GrantedService, String> {
+    let split = text.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
+    match split {
+        Some((name, port)) if !name.is_empty() && port > 0 => {
+            Ok(GrantedService { name: name.to_owned(), port: port.into() })
         }
+        _ => Err(format!("`{text}` is no service; write NAME:PORT, such as reviews:9080")),
     }
 }
 
-#[derive(Debug, Clone)]
-struct Label(String, String);
-
-impl FromStr for Label {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok(Self(key.to_owned(), value.to_owned())),
-            _ => Err(format!("`{text}` is no label; write KEY=VALUE, such as version=v2")),
-        }
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is no label; write KEY=VALUE, such as version=v2")),
     }
 }
 
@@ -146,7 +131,7 @@ fn run_create(create: Create) -> Result<Exit, Failure> {
         ));
     }
     let mut labels = HashMap::new();
-    for Label(key, value) in create.labels {
+    for (key, value) in create.labels {
         if let Some(other) = labels.insert(key.clone(), value.clone()) {
             return Err(Failure::Usage(format!("label {key} is given twice, as `{other}` and as `{value}`")));
         }
@@ -154,7 +139,7 @@ fn run_create(create: Create) -> Result<Exit, Failure> {
     let request = CreateTokenRequest {
         namespace: create.namespace,
         service_account: create.service_account.unwrap_or_default(),
-        services: create.services.into_iter().map(|service| service.0).collect(),
+        services: create.services,
         labels,
         uses_max: create.uses,
         valid_seconds: create.ttl.map_or(0, |ttl| ttl.as_secs()),

@@ -5,7 +5,8 @@ use clap::Args;
 use super::files::Files;
 use super::yaml::to_yaml;
 use super::{Exit, Failure, Format, output};
-use crate::validate::{self, ExitStatus};
+use crate::document::Verdict;
+use crate::validate;
 
 /// Say what is wrong with documents; needs no server
 #[derive(Debug, Args)]
@@ -19,19 +20,22 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let format = match arguments.output {
-        Format::Table => validate::Format::Text,
-        Format::Json | Format::Yaml => validate::Format::Json,
-    };
-    let (mut text, status) = validate::run(&arguments.files.sources()?, format);
-    if arguments.output == Format::Yaml {
-        let value = serde_json::from_str(&text).map_err(|problem| Failure::Refused(problem.to_string()))?;
-        text = to_yaml(&value);
+    let reading = validate::judge(&arguments.files.sources()?);
+    let json = || validate::json(&reading.reports);
+    output::print(match arguments.output {
+        Format::Table => validate::text(&reading),
+        Format::Json => json(),
+        Format::Yaml => to_yaml(&serde_json::from_str(&json()).map_err(Failure::refused)?),
+    })?;
+    Ok(reading.verdict().into())
+}
+
+impl From<Verdict> for Exit {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Valid => Self::Fine,
+            Verdict::Warning => Self::Findings,
+            Verdict::Unsupported | Verdict::Invalid => Self::Failed,
+        }
     }
-    output::print(text)?;
-    Ok(match status {
-        ExitStatus::Fine => Exit::Fine,
-        ExitStatus::Refused => Exit::Failed,
-        ExitStatus::Warnings => Exit::Findings,
-    })
 }

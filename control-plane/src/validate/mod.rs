@@ -11,7 +11,7 @@ mod source;
 mod tests;
 
 pub use line::FindingLine;
-pub use report::{ExitStatus, Format, json, text};
+pub use report::{json, text};
 pub use source::{DIRECTORY_FILES_MAX, SourceError, read_sources};
 
 use std::collections::BTreeSet;
@@ -24,14 +24,4 @@ pub fn judge(sources: &[Source]) -> Reading {
     let findings = check_whole(&reading.documents, &BTreeSet::new());
     attach(&mut reading.reports, findings, &reading.documents);
     reading
-}
-
-/// Judges sources, and prints the outcome.
-pub fn run(sources: &[Source], format: Format) -> (String, ExitStatus) {
-    let reading = judge(sources);
-    let output = match format {
-        Format::Json => report::json(&reading.reports),
-        Format::Text => report::text(&reading),
-    };
-    (output, ExitStatus::of(reading.verdict()))
 }

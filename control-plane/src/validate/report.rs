@@ -1,4 +1,4 @@
-//! The outcome as JSON, as text, and as an exit status.
+//! The outcome as JSON and as text.
 //!
 //! Text has one line to click on per finding, in the form that editors know (`file:line: severity: …`), and the next
 //! step below it.
@@ -9,47 +9,6 @@ use serde::Serialize;
 
 use super::line::FindingLine;
 use crate::document::{Code, Reading, Report, Severity, Verdict};
-
-/// How the outcome is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// For programs.
-    Json,
-}
-
-/// The exit status of `mesh validate`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitStatus {
-    /// Nothing to say, or notices only.
-    Fine,
-    /// Something is unsupported or invalid.
-    Refused,
-    /// There are warnings.
-    Warnings,
-}
-
-impl ExitStatus {
-    /// The status for the gravest verdict.
-    pub fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Valid => Self::Fine,
-            Verdict::Warning => Self::Warnings,
-            Verdict::Unsupported | Verdict::Invalid => Self::Refused,
-        }
-    }
-
-    /// The number that the process ends with.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Fine => 0,
-            Self::Refused => 1,
-            Self::Warnings => 3,
-        }
-    }
-}
 
 #[derive(Serialize)]
 struct JsonReport<'a> {

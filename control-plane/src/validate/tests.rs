@@ -1,6 +1,7 @@
 //! The contract of `mesh validate`: JSON, text, exit status, and what `-f` reads.
 
 use super::*;
+use crate::document::Verdict;
 
 const GOOD: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 80}]}\n";
 const INERT: &str = "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: g}\n";
@@ -9,26 +10,27 @@ const SKIPPED: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespa
 const DANGLING: &str = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [b]\n  http:\n  - route:\n    - destination: {host: b, subset: v9}\n";
 
 #[track_caller]
-fn check(text: &str, verdict: &str, status: u8) {
-    let (output, exit) = run(&[Source::file("a.yaml", text)], Format::Json);
+fn check(text: &str, verdict: &str, gravest: Verdict) {
+    let reading = judge(&[Source::file("a.yaml", text)]);
+    let output = json(&reading.reports);
     let json: serde_json::Value = serde_json::from_str(&output).expect("JSON");
-    assert_eq!((json[0]["verdict"].as_str(), exit.code()), (Some(verdict), status), "{output}");
+    assert_eq!((json[0]["verdict"].as_str(), reading.verdict()), (Some(verdict), gravest), "{output}");
 }
 
 #[test]
-fn verdicts_and_statuses() {
-    check(GOOD, "valid", 0);
-    check(SKIPPED, "valid", 0);
-    check(INERT, "warning", 3);
-    check(UNSUPPORTED, "unsupported", 1);
-    check(DANGLING, "invalid", 1);
-    check("a: [", "invalid", 1);
+fn verdicts() {
+    check(GOOD, "valid", Verdict::Valid);
+    check(SKIPPED, "valid", Verdict::Valid);
+    check(INERT, "warning", Verdict::Warning);
+    check(UNSUPPORTED, "unsupported", Verdict::Unsupported);
+    check(DANGLING, "invalid", Verdict::Invalid);
+    check("a: [", "invalid", Verdict::Invalid);
 }
 
 #[test]
 fn json_is_the_contract() {
-    let (output, _) = run(&[Source::file("a.yaml", DANGLING)], Format::Json);
-    let json: serde_json::Value = serde_json::from_str(&output).expect("JSON");
+    let output = json(&judge(&[Source::file("a.yaml", DANGLING)]).reports);
+    let read: serde_json::Value = serde_json::from_str(&output).expect("JSON");
     let wanted = serde_json::json!([{
         "document": "VirtualService/default/v",
         "at": "a.yaml:1",
@@ -42,14 +44,14 @@ fn json_is_the_contract() {
             "next": "define it in a DestinationRule, applied before or together with this document",
         }],
     }]);
-    assert_eq!(json, wanted);
-    let (output, _) = run(&[Source::file("a.yaml", "a: [")], Format::Json);
+    assert_eq!(read, wanted);
+    let output = json(&judge(&[Source::file("a.yaml", "a: [")]).reports);
     assert!(output.contains("\"document\": null"), "{output}");
 }
 
 #[test]
 fn text_has_line_field_reason_and_next_step() {
-    let (output, _) = run(&[Source::file("a.yaml", format!("{DANGLING}---\n{SKIPPED}"))], Format::Text);
+    let output = text(&judge(&[Source::file("a.yaml", format!("{DANGLING}---\n{SKIPPED}"))]));
     let lines: Vec<&str> = output.lines().collect();
     assert!(
         lines[0].starts_with(
