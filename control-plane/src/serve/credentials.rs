@@ -27,7 +27,7 @@ pub(super) struct OwnCredentials {
 
 /// Why there is no certificate or credential.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OwnCredentialsError {
+pub enum OwnCredentialsError {
     /// It was not issued.
     #[error("the control plane's own certificate: {0}")]
     Issue(#[from] AuthorityError),

@@ -59,7 +59,7 @@ pub(super) struct Published {
 
 /// Why there is no world.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PipelineError {
+pub enum PipelineError {
     /// The documents cannot be read.
     #[error(transparent)]
     Catalog(#[from] CatalogError),

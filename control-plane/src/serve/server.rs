@@ -67,12 +67,15 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
-    /// What is stored cannot be read.
-    #[error("{0}")]
-    Stored(String),
+    /// Stored documents or grants cannot be read.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// Stored registrations cannot be read.
+    #[error(transparent)]
+    Registrar(#[from] RegistrarError),
     /// Our own certificate or credential.
-    #[error("{0}")]
-    Credentials(String),
+    #[error(transparent)]
+    Credentials(#[from] OwnCredentialsError),
     /// Serving failed.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -261,22 +264,4 @@ fn bound(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, Serv
 
 fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(task))
-}
-
-impl From<OwnCredentialsError> for ServeError {
-    fn from(error: OwnCredentialsError) -> Self {
-        Self::Credentials(error.to_string())
-    }
-}
-
-impl From<RegistrarError> for ServeError {
-    fn from(error: RegistrarError) -> Self {
-        Self::Stored(error.to_string())
-    }
-}
-
-impl From<PipelineError> for ServeError {
-    fn from(error: PipelineError) -> Self {
-        Self::Stored(error.to_string())
-    }
 }
