@@ -14,7 +14,7 @@ use super::spelling::nearest;
 use super::{Code, Content, Node, Span, Spanned, Support, Value, Verdict, shorten};
 
 /// A key and what it is given.
-type Entry = (Spanned<String>, Arc<Node>);
+pub(super) type Entry = (Spanned<String>, Arc<Node>);
 
 /// The fields of one object.
 #[derive(Debug)]
@@ -80,10 +80,13 @@ impl<'n> Fields<'_, 'n> {
         decode: impl FnOnce(Value<'_, 'n>) -> T,
     ) -> T {
         if !self.has(name) {
-            let span = self.span;
-            self.at(name, |reader| {
-                reader.note(Code::MissingField, span, "is required and absent", "add the field");
-            });
+            self.reader.note_at(
+                name,
+                Code::MissingField,
+                self.span,
+                "is required and absent",
+                "add the field",
+            );
         }
         self.optional(name, decode).unwrap_or_default()
     }
@@ -139,10 +142,7 @@ impl<'n> Fields<'_, 'n> {
     /// A field that changes nothing without a sidecar, whether or not it is carried out.
     pub(super) fn no_effect<T>(&mut self, name: &'static str, decode: impl FnOnce(Value<'_, 'n>) -> T) {
         if self.take(name, Support::NoEffect, decode).is_some() {
-            let span = self.span_of(name);
-            self.at(name, |reader| {
-                reader.note(Code::NoEffect, span, "has no effect here", "nothing needs to be done");
-            });
+            self.note(Code::NoEffect, name, "has no effect here", "nothing needs to be done");
         }
     }
 
@@ -167,11 +167,9 @@ impl<'n> Fields<'_, 'n> {
         message: impl Into<String>,
         next: impl Into<String>,
     ) {
-        let span = self.span_of(name);
-        if name.is_empty() {
-            self.reader.note(code, span, message, next);
-        } else {
-            self.at(name, |reader| reader.note(code, span, message, next));
+        match name {
+            "" => self.reader.note(code, self.span, message, next),
+            name => self.reader.note_at(name, code, self.span_of(name), message, next),
         }
     }
 
@@ -266,16 +264,14 @@ impl<'n> Fields<'_, 'n> {
                         Some(name) => format!("did you mean `{name}`?"),
                         None => format!("known fields: {}", self.known.join(", ")),
                     };
-                    self.reader.within(&shorten(&key.value), |reader| {
-                        reader.note(Code::UnknownField, key.span, "is not a field here", next);
-                    });
+                    let name = shorten(&key.value);
+                    self.reader.note_at(&name, Code::UnknownField, key.span, "is not a field here", next);
                 }
                 continue;
             };
             if seen.contains(name) {
-                self.reader.within(name, |reader| {
-                    reader.note(Code::Duplicate, key.span, "is given twice, in two spellings", "keep one");
-                });
+                let message = "is given twice, in two spellings";
+                self.reader.note_at(name, Code::Duplicate, key.span, message, "keep one");
             }
             seen.push(name);
         }

@@ -91,6 +91,18 @@ impl Reader {
         self.findings.len() > DOCUMENT_FINDINGS_MAX
     }
 
+    /// Notes a finding at a part below the current path.
+    pub(super) fn note_at(
+        &mut self,
+        part: &str,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+        next: impl Into<String>,
+    ) {
+        self.within(part, |reader| reader.note(code, span, message, next));
+    }
+
     /// Runs `step` with `part` added to the path.
     pub(super) fn within<T>(&mut self, part: &str, step: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();

@@ -4,6 +4,7 @@
 //! here and refused in a cluster would be a trap.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::{Code, Content, Spanned, Value, shorten};
@@ -63,10 +64,7 @@ pub(super) fn integer(least: i64, most: i64) -> impl Fn(Value<'_, '_>) -> i64 {
             return least;
         };
         if number < least || number > most {
-            value.invalid(
-                format!("{number} is not between {least} and {most}"),
-                format!("write a number from {least} to {most}"),
-            );
+            out_of_range(&mut value, number, least, most);
             return least;
         }
         number
@@ -90,10 +88,7 @@ pub(super) fn number(least: f64, most: f64) -> impl Fn(Value<'_, '_>) -> f64 {
         match written.parse::<f64>() {
             Ok(number) if (least..=most).contains(&number) => number,
             Ok(number) => {
-                value.invalid(
-                    format!("{number} is not between {least} and {most}"),
-                    format!("write a number from {least} to {most}"),
-                );
+                out_of_range(&mut value, number, least, most);
                 least
             }
             Err(_) => {
@@ -102,6 +97,11 @@ pub(super) fn number(least: f64, most: f64) -> impl Fn(Value<'_, '_>) -> f64 {
             }
         }
     }
+}
+
+fn out_of_range<N: Display>(value: &mut Value<'_, '_>, number: N, least: N, most: N) {
+    let message = format!("{number} is not between {least} and {most}");
+    value.invalid(message, format!("write a number from {least} to {most}"));
 }
 
 /// A duration of whole milliseconds, at least one.

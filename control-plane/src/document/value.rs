@@ -3,6 +3,7 @@
 //! A decoder is a function from a value to a type. It looks at the node as what its field wants, an object, a list, a map
 //! or text, and whoever wrote something else is told so.
 
+use super::fields::Entry;
 use super::reader::Reader;
 use super::{Code, Content, Fields, Node, Span, shorten};
 
@@ -59,19 +60,24 @@ impl<'n> Value<'_, 'n> {
 
     /// Reads an object by its fields; whatever `build` has not asked for is an unknown field.
     pub(super) fn object<T: Default>(mut self, build: impl FnOnce(&mut Fields<'_, 'n>) -> T) -> T {
-        let entries = match self.node.map(|node| &node.content) {
-            None => &[][..],
-            Some(Content::Mapping(entries)) => entries,
-            Some(_) if self.node.is_some_and(Node::is_null) => &[][..],
-            Some(_) => {
-                self.wrong_type("an object", "write the fields below it, indented");
-                return T::default();
-            }
-        };
+        let Some(entries) = self.mapping("write the fields below it, indented") else { return T::default() };
         let mut fields = Fields::new(self.reader, entries, self.span);
         let value = build(&mut fields);
         fields.finish();
         value
+    }
+
+    /// The entries of an object; none of something else, which is noted.
+    fn mapping(&mut self, next: &str) -> Option<&'n [Entry]> {
+        match self.node.map(|node| &node.content) {
+            None => Some(&[]),
+            Some(Content::Mapping(entries)) => Some(entries),
+            Some(_) if self.node.is_some_and(Node::is_null) => Some(&[]),
+            Some(_) => {
+                self.wrong_type("an object", next);
+                None
+            }
+        }
     }
 
     /// Reads a list.
@@ -101,18 +107,10 @@ impl<'n> Value<'_, 'n> {
         mut self,
         mut decode: impl FnMut(&str, Value<'_, 'n>) -> T,
     ) -> C {
-        let entries = match self.node.map(|node| &node.content) {
-            None => {
-                self.reader.within("{}", |reader| decode("", Value { reader, node: None, span: self.span }));
-                &[][..]
-            }
-            Some(Content::Mapping(entries)) => entries,
-            Some(_) if self.node.is_some_and(Node::is_null) => &[][..],
-            Some(_) => {
-                self.wrong_type("an object", "write `key: value` lines below it, indented");
-                &[][..]
-            }
-        };
+        if self.node.is_none() {
+            self.reader.within("{}", |reader| decode("", Value { reader, node: None, span: self.span }));
+        }
+        let entries = self.mapping("write `key: value` lines below it, indented").unwrap_or_default();
         let each = entries.iter().map(|(key, node)| {
             let value = self.reader.within(&format!("[{}]", shorten(&key.value)), |reader| {
                 decode(&key.value, Value { reader, node: Some(node), span: key.span })

@@ -136,12 +136,8 @@ impl Whole<'_> {
                     self.delegate(document, delegate, index);
                 }
                 for mirror in &rule.mirrors {
-                    self.destination(
-                        document,
-                        &subsets,
-                        &mirror.destination,
-                        &format!("spec.http[{index}].mirror"),
-                    );
+                    let field = format!("spec.http[{index}].mirror");
+                    self.destination(document, &subsets, &mirror.destination, &field);
                 }
                 let HttpAction::Route(routes) = &rule.action else { continue };
                 for (place, route) in routes.iter().enumerate() {
@@ -242,14 +238,8 @@ impl Whole<'_> {
 
     fn unknown_host(&mut self, document: &Document, host: &str, field: String, span: Span) {
         let message = format!("no document and no workload makes {host} known; calls to it will fail");
-        self.note(
-            document,
-            Code::UnknownHost,
-            field,
-            span,
-            message,
-            "correct the name, or add a Service or ServiceEntry",
-        );
+        let next = "correct the name, or add a Service or ServiceEntry";
+        self.note(document, Code::UnknownHost, field, span, message, next);
     }
 
     /// Of several VirtualServices for a host that the same callers see, the oldest wins whole.
@@ -270,14 +260,8 @@ impl Whole<'_> {
                         "{owner} is older and also speaks for {name}; this document never acts for it"
                     );
                     let next = "move the rules into one document, or remove one of the two";
-                    self.note(
-                        document,
-                        Code::Shadowed,
-                        format!("spec.hosts[{index}]"),
-                        host.span,
-                        message,
-                        next,
-                    );
+                    let field = format!("spec.hosts[{index}]");
+                    self.note(document, Code::Shadowed, field, host.span, message, next);
                 }
             }
         }
@@ -318,14 +302,8 @@ impl Whole<'_> {
         let Some(((first, _), others)) = all.split_first() else { return };
         for (document, _) in others {
             let message = format!("{} holds already, and a mesh has one MeshSettings", first.key);
-            self.note(
-                document,
-                Code::Duplicate,
-                String::new(),
-                document.span,
-                message,
-                "write all settings into one document",
-            );
+            let next = "write all settings into one document";
+            self.note(document, Code::Duplicate, String::new(), document.span, message, next);
         }
     }
 }

@@ -123,9 +123,7 @@ fn overlapping_hosts(fields: &mut Fields<'_, '_>, hosts: &[Spanned<String>]) {
         };
         if let Some(earlier) = hosts[..index].iter().find(covers) {
             let message = format!("`{}` and `{}` overlap", earlier.value, host.value);
-            fields.reader.within("hosts", |reader| {
-                reader.note(Code::Duplicate, host.span, message, "keep the one that is meant");
-            });
+            fields.reader.note_at("hosts", Code::Duplicate, host.span, message, "keep the one that is meant");
         }
     }
 }

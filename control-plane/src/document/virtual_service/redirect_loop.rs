@@ -21,9 +21,8 @@ pub(super) fn check(fields: &mut Fields<'_, '_>, rules: &[HttpRule]) {
             let message =
                 format!("leads back to itself: whoever follows it from `{}` never arrives", shorten(path));
             let next = "redirect to a path that another rule takes, or to another host";
-            fields.reader.within(&format!("http[{index}].redirect"), |reader| {
-                reader.note(Code::Suspicious, rule.span, message, next);
-            });
+            let place = format!("http[{index}].redirect");
+            fields.reader.note_at(&place, Code::Suspicious, rule.span, message, next);
             break;
         }
     }

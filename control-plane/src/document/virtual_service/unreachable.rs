@@ -17,10 +17,9 @@ pub(super) fn check(fields: &mut Fields<'_, '_>, rules: &[HttpRule]) {
     for (index, rule) in rules.iter().enumerate() {
         let path = format!("http[{index}]");
         if let Some(earlier) = everything {
-            fields.reader.within(&path, |reader| {
-                let message = format!("never acts, because http[{earlier}] matches everything");
-                reader.note(Code::Suspicious, rule.span, message, "move it before that rule, or remove it");
-            });
+            let message = format!("never acts, because http[{earlier}] matches everything");
+            let next = "move it before that rule, or remove it";
+            fields.reader.note_at(&path, Code::Suspicious, rule.span, message, next);
             continue;
         }
         if rule.delegate.is_some() {
@@ -29,16 +28,11 @@ pub(super) fn check(fields: &mut Fields<'_, '_>, rules: &[HttpRule]) {
         }
         for (place, matching) in rule.matches.iter().enumerate() {
             if let Some(earlier) = taken.by(matching) {
-                fields.reader.within(&format!("{path}.match[{place}]"), |reader| {
-                    let message =
-                        format!("never acts, because a match of http[{earlier}] takes all its requests");
-                    reader.note(
-                        Code::Suspicious,
-                        matching.span,
-                        message,
-                        "move it before that match, or remove it",
-                    );
-                });
+                let place = format!("{path}.match[{place}]");
+                let message =
+                    format!("never acts, because a match of http[{earlier}] takes all its requests");
+                let next = "move it before that match, or remove it";
+                fields.reader.note_at(&place, Code::Suspicious, matching.span, message, next);
             }
             taken.take(matching, index);
         }
@@ -56,10 +50,10 @@ pub(super) fn check_transport(fields: &mut Fields<'_, '_>, protocol: &str, rules
         let taker = |name: &str| taken.get("").or_else(|| taken.get(name)).copied();
         let takers: Option<Vec<usize>> = wanted.iter().map(|(name, _)| taker(name)).collect();
         if let Some(earlier) = takers.and_then(|takers| takers.into_iter().max()) {
-            fields.reader.within(&format!("{protocol}[{index}]"), |reader| {
-                let message = format!("never acts, because {protocol}[{earlier}] takes all its connections");
-                reader.note(Code::Suspicious, rule.span, message, "move it before that rule, or remove it");
-            });
+            let place = format!("{protocol}[{index}]");
+            let message = format!("never acts, because {protocol}[{earlier}] takes all its connections");
+            let next = "move it before that rule, or remove it";
+            fields.reader.note_at(&place, Code::Suspicious, rule.span, message, next);
         }
         for (name, _) in wanted.into_iter().filter(|(_, whole)| *whole) {
             taken.entry(name).or_insert(index);
