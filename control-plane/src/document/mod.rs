@@ -79,7 +79,7 @@ pub use http_route::{BackendKind, BackendRef, HttpRoute, ParentKind, ParentRef, 
 pub use kind::Kind;
 pub use mesh_settings::{DefaultExportTo, MeshSettings, OutboundTrafficPolicy};
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
-pub use name::{SERVICE_DOMAIN, qualified};
+pub use name::{SERVICE_DOMAIN, is_dns_label, is_label_text, qualified};
 pub use pattern::{REGEX_BYTES_MAX, StringMatch};
 pub use peer_authentication::{MtlsMode, PeerAuthentication};
 pub use preference::traffic_distribution;

@@ -167,8 +167,12 @@ pub(super) fn domain(name: &str) -> Result<(), String> {
 
 /// A DNS label in lower case, as Kubernetes names namespaces and services.
 pub(super) fn dns_label(name: &str) -> Result<(), String> {
-    let good = name.len() <= 63 && is_label(name);
-    must_be("a name of at most 63 small letters, digits and `-`", name, good)
+    must_be("a name of at most 63 small letters, digits and `-`", name, is_dns_label(name))
+}
+
+/// Whether it is a DNS label in lower case.
+pub fn is_dns_label(name: &str) -> bool {
+    name.len() <= 63 && is_label(name)
 }
 
 /// Labels joined by dots, as Kubernetes names everything else: the whole is bounded, and no label of it.
@@ -194,7 +198,8 @@ fn label_value(content: &str) -> Result<(), String> {
     must_be("the value of a label", content, content.is_empty() || is_label_text(content))
 }
 
-fn is_label_text(text: &str) -> bool {
+/// Whether Kubernetes takes it for the value of a label, or for the name in its key.
+pub fn is_label_text(text: &str) -> bool {
     let ends = |letter: char| letter.is_ascii_alphanumeric();
     text.len() <= 63
         && text.starts_with(ends)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::service::{GrantedService, GrantedServiceError};
-use crate::document::{DEFAULT_NAMESPACE, SERVICE_DOMAIN};
+use crate::document::{DEFAULT_NAMESPACE, SERVICE_DOMAIN, is_dns_label, is_label_text};
 use crate::model::{Caller, ClientKind, is_serves, serves};
 
 /// What a join token gives to whoever joins with it. Plain data: [`check`](Self::check) is held when a token is made,
@@ -174,31 +174,15 @@ const LABELS_MAX: usize = 64;
 pub(super) const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
-/// RFC 1123: letters, digits and inner dashes.
-pub(super) fn is_dns_label(text: &str) -> bool {
-    let inside = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    !text.is_empty()
-        && text.len() <= LABEL_BYTES_MAX
-        && text.bytes().all(inside)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
 /// Kubernetes' rules for labels: `[prefix/]name`, and a value that may be empty.
 fn is_label(key: &str, value: &str) -> bool {
-    let word = |text: &str| {
-        text.len() <= LABEL_BYTES_MAX
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.ends_with(|c: char| c.is_ascii_alphanumeric())
-    };
     let key_is_legal = match key.split_once('/') {
         Some((prefix, name)) => {
-            prefix.len() <= NAME_BYTES_MAX && prefix.split('.').all(is_dns_label) && word(name)
+            prefix.len() <= NAME_BYTES_MAX && prefix.split('.').all(is_dns_label) && is_label_text(name)
         }
-        None => word(key),
+        None => is_label_text(key),
     };
-    key_is_legal && (value.is_empty() || word(value))
+    key_is_legal && (value.is_empty() || is_label_text(value))
 }
 
 /// One to three words with a slash between them.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::grant::{NAME_BYTES_MAX, is_dns_label};
+use super::grant::NAME_BYTES_MAX;
+use crate::document::is_dns_label;
 use crate::model;
 
 /// A service and its port, as callers name them.
