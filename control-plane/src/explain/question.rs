@@ -281,11 +281,6 @@ pub struct InvalidArgument {
 }
 
 impl Question {
-    /// A question about a method and a URL, as `mesh explain METHOD URL` asks it.
-    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
-        Self { method: Some(method.into()), url: url.into(), ..Self::default() }
-    }
-
     /// The question's time, else this moment, in seconds of Unix time.
     pub(super) fn unix_seconds(&self) -> u64 {
         let time = self.time.as_ref().and_then(|time| time.parse().ok()).unwrap_or_else(jiff::Timestamp::now);

@@ -77,6 +77,10 @@ spec:
     to: [{operation: {methods: [GET], paths: ['/reviews/*']}}]
 ";
 
+fn asked(method: &str, url: &str) -> Question {
+    Question { method: Some(method.to_owned()), url: url.to_owned(), ..Question::default() }
+}
+
 fn explainer(documents: &str) -> Explainer {
     let reading = DocumentSet::read(&[Source::file("bookinfo.yaml", documents)]);
     assert!(reading.verdict() <= document::Verdict::Warning, "{:?}", reading.reports);
@@ -273,7 +277,7 @@ spec:
 #[test]
 fn a_workload_is_two_names() {
     for bad in ["a/b/c", "a", "/a", "a/", "a/ b", ""] {
-        let mut question = Question::new("GET", "http://reviews:9080/");
+        let mut question = asked("GET", "http://reviews:9080/");
         assert!(question.from(bad).is_err() && question.at(bad).is_err(), "{bad}");
     }
 }

@@ -209,7 +209,7 @@ fn whom_policy_refuses_by_identity_is_refused_before_a_byte() {
 fn the_answer_for_people_names_rule_and_destinations() {
     let reading = DocumentSet::read(&[Source::file("documents.yaml", &*with(RULES))]);
     let mut explainer = Explainer::offline(reading.documents);
-    let text = render(&explainer.answer(&Question::new("GET", "tcp://db:5432")).expect("an answer"));
+    let text = render(&explainer.answer(&asked("GET", "tcp://db:5432")).expect("an answer"));
     for part in ["VirtualService/default/db  tcp[1]", "subset v1  75 %", "takes this connection"] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
