@@ -17,7 +17,7 @@ use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemp
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     CertificateProviderPluginInstance, CertificateValidationContext, DownstreamTlsContext,
 };
-use envoy_types::pb::envoy::r#type::matcher::v3::{MetadataMatcher, PathMatcher, path_matcher};
+use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, path_matcher};
 use envoy_types::pb::google::protobuf::{BoolValue, ListValue, UInt32Value};
 use http::{HeaderMap, Method, Uri};
 
@@ -205,7 +205,7 @@ fn a_condition_that_is_not_understood_refuses_the_listener() {
     let permit = |rule| (permission(rule), any().1);
     let admit = |identifier| (any().0, principal(identifier));
     refused_rule(permit(PermissionRule::Any(false)), "permissions[0]");
-    refused_rule(permit(PermissionRule::Metadata(MetadataMatcher::default())), "permissions[0]");
+    refused_rule(permit(PermissionRule::SourcedMetadata(Default::default())), "permissions[0]");
     refused_rule(
         permit(PermissionRule::DestinationIp(CidrRange::default())),
         "permissions[0].destination_ip.address_prefix",
