@@ -93,13 +93,12 @@ fn says_something(fields: &mut Fields<'_, '_>, blocks: &[&str]) {
 }
 
 fn blocks(fields: &mut Fields<'_, '_>) -> PolicyBlocks {
-    let blocks = PolicyBlocks {
+    PolicyBlocks {
         load_balancer: fields.optional("loadBalancer", object(load_balancer::decode)),
         connection_pool: fields.optional("connectionPool", object(connection_pool)).map(Box::new),
         outlier_detection: fields.optional("outlierDetection", object(outlier_detection::decode)),
         tls: fields.optional("tls", object(tls::decode)),
-    };
-    blocks
+    }
 }
 
 fn port_level(fields: &mut Fields<'_, '_>) -> PortPolicy {
