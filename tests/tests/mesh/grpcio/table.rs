@@ -1,7 +1,8 @@
 //! Route tables that say all that gRPC's xDS can do and documents can say.
 //!
 //! Left out, because gRPC has no such thing: query parameters, redirects, direct responses, changes of headers, rewrites,
-//! mirrors, CORS, sticky choices, retries on HTTP statuses and on resets, time limits of one attempt; a header that is
+//! mirrors, CORS, sticky choices, retries on HTTP statuses and on resets, time limits of one attempt, budgets of retries (ours
+//! is made large enough to refuse none); a header that is
 //! unlike something does not count as such to gRPC where it is not there at all. Left out, because two random
 //! draws are not alike: weights and percentages between none and all. Left out, because no document says it: suffixes and
 //! ranges of headers.
@@ -18,7 +19,9 @@ kind: DestinationRule
 metadata: {name: echo}
 spec:
   host: echo
-  trafficPolicy: {outlierDetection: {interval: 1s, outlierDetectionHttpErrorCodes: [503]}}
+  trafficPolicy:
+    outlierDetection: {interval: 1s, outlierDetectionHttpErrorCodes: [503]}
+    retryBudget: {percent: 100, minRetryConcurrency: 1000}
   subsets:
   - {name: v1, labels: {version: v1}}
   - {name: v2, labels: {version: v2}}
