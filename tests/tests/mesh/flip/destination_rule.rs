@@ -160,7 +160,8 @@ fn tls() -> Vec<Case> {
     let mode = format!("mode: <<SIMPLE -> DISABLE>>, {roots}, subjectAltNames: [api.example]");
     let skips = "mode: SIMPLE, insecureSkipVerify: <<true -> false>>";
     let rows = [
-        row("mode", "$TLS", &mode, See::Answer, "tls", "503"),
+        // What a TLS server says to plaintext is no HTTP.
+        row("mode", "$TLS", &mode, See::Answer, "tls", "502"),
         row("caCertificates", "$TLS", &other_roots, See::Answer, "tls", "503"),
         row("caCrl", "$TLS", &revoked, See::Answer, "tls", "503"),
         row("subjectAltNames", "$TLS", &names, See::Answer, "tls", "503"),
@@ -172,7 +173,7 @@ fn tls() -> Vec<Case> {
     let port = format!("portLevelSettings: [{{port: {{number: <<80 -> 81>>}}, tls: {{{}}}}}]", simple(roots));
     let ported = places("api.example", &port).map(|(place, documents)| {
         let field = format!("{place}.portLevelSettings[].port.number");
-        case(field, format!("{documents}{}", api("$TLS")), get("http://api.example/"), "tls", "503")
+        case(field, format!("{documents}{}", api("$TLS")), get("http://api.example/"), "tls", "502")
     });
     rows.into_iter().flatten().chain(ported).collect()
 }
