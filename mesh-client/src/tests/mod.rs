@@ -1,6 +1,7 @@
 //! The whole stack against servers in this process, on configuration made by hand.
 
 mod bad_input;
+mod balance;
 mod body;
 mod channel;
 mod cors;

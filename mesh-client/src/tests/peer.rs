@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -25,6 +26,10 @@ pub(super) enum Manner {
     Reset(Reason),
     /// Answers once the semaphore grants it.
     Wait(Arc<Semaphore>),
+    /// Answers after so many microseconds.
+    After(Arc<AtomicU64>),
+    /// Answers after some time up to that.
+    UpTo(Duration),
     /// Never answers; tells when the caller gives up.
     Silent(Arc<Notify>),
     /// Sends a head and one piece of body, and no more.
@@ -177,6 +182,14 @@ async fn answer(manner: Manner, number: u32, request: Request<RecvStream>, mut r
         Manner::Reset(reason) => respond.send_reset(reason),
         Manner::Wait(gate) => {
             gate.acquire().await.unwrap().forget();
+            whole(&mut respond, Bytes::from_static(b"waited"));
+        }
+        Manner::After(micros) => {
+            tokio::time::sleep(Duration::from_micros(micros.load(Ordering::Relaxed))).await;
+            whole(&mut respond, Bytes::from_static(b"waited"));
+        }
+        Manner::UpTo(longest) => {
+            tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
             whole(&mut respond, Bytes::from_static(b"waited"));
         }
         Manner::Silent(given_up) => {
