@@ -54,7 +54,7 @@ use case::Case;
 use fleet::Fleet;
 
 /// How long a case may take to see what it states, once all is known to everybody.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long what came of one call is looked at, before the next call.
 const LOOK: Duration = Duration::from_millis(30);
 const POLL: Duration = Duration::from_millis(3);
